@@ -1,0 +1,46 @@
+"""A candidate: one variant under one runtime on one device, with all that a decision needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from quantfarm.statistics.summary import Summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Figures are summaries over launches; `launches` keeps the value of each launch.
+
+    `chunk_nll[i]` is the summed nll (nats) of chunk i and `chunk_tokens[i]` its scored tokens;
+    equal `text_sha256` and settings mean that chunk i is the same text for every candidate,
+    so quality is compared by resampling chunks together (METHOD: shared chunk resamples).
+    """
+
+    device: str
+    model: str
+    variant: str
+    runtime: str
+    build: str
+    artifact: str = ""  # sha256
+    size: int = 0  # bytes
+    bits_per_weight: float = 0.0
+    types: Mapping[str, int] = field(default_factory=dict)
+    fallbacks: tuple[str, ...] = ()
+    figures: Mapping[str, Summary] = field(default_factory=dict)  # metric -> summary
+    units: Mapping[str, str] = field(default_factory=dict)
+    launches: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    workloads: Mapping[str, str] = field(default_factory=dict)  # metric -> workload label
+    remarks: Mapping[str, str] = field(default_factory=dict)  # metric -> what a reader must know
+    chunk_nll: tuple[float, ...] = ()
+    chunk_tokens: tuple[int, ...] = ()
+    text_sha256: str = ""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    simulated: bool = False
+    failures: tuple[str, ...] = ()  # "bench: load: …" of cells that failed and have no good attempt
+    reproduce: str = ""  # the command that measures it again
+
+    def value(self, metric: str) -> float | None:
+        summary = self.figures.get(metric)
+        return summary.value if summary else None

@@ -1,0 +1,52 @@
+"""Nouns to JSON and back, checked on the way in. Files carry a schema version."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from quantfarm.nouns import Artifact, Landed
+
+#: Version of the landed-cell and artifact files; a reader refuses what is newer than it knows.
+SCHEMA = 1
+T = TypeVar("T")
+
+
+class SchemaError(ValueError):
+    """A file that is newer than this program, or not what it should be."""
+
+
+def _dump(kind: type[T], thing: T) -> bytes:
+    body = TypeAdapter(kind).dump_python(thing, mode="json")
+    return (json.dumps({"schema": SCHEMA, **body}, ensure_ascii=False, sort_keys=True) + "\n").encode()
+
+
+def _load(kind: type[T], data: bytes) -> T:
+    try:
+        body: dict[str, Any] = json.loads(data)
+        schema = body.pop("schema")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise SchemaError(f"not a {kind.__name__} file: {error}") from error
+    if schema > SCHEMA:
+        raise SchemaError(f"schema {schema} is newer than this program knows ({SCHEMA}): upgrade quantfarm")
+    return TypeAdapter(kind).validate_python(body)
+
+
+def dump_landed(landed: Landed) -> bytes:
+    return _dump(Landed, landed)
+
+
+def load_landed(data: bytes) -> Landed:
+    """Raises SchemaError or pydantic.ValidationError (both ValueError)."""
+    return _load(Landed, data)
+
+
+def dump_artifact(artifact: Artifact) -> bytes:
+    return _dump(Artifact, artifact)
+
+
+def load_artifact(data: bytes) -> Artifact:
+    """Raises SchemaError or pydantic.ValidationError (both ValueError)."""
+    return _load(Artifact, data)

@@ -1,0 +1,25 @@
+"""Metrics: a trace in, measurements out; pure, so every figure can be recomputed. One file and one line here each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from quantfarm import tables
+from quantfarm.nouns import Measurement, Trace
+
+TABLE: dict[str, str] = {
+    "speed": "quantfarm.metrics.speed:measure",
+    "memory": "quantfarm.metrics.memory:measure",
+    "quality": "quantfarm.metrics.quality:measure",
+}
+
+Metric = Callable[[Trace], list[Measurement]]
+
+
+def measure(trace: Trace) -> tuple[Measurement, ...]:
+    """Every measurement that the trace supports: METHOD's names, units and definitions."""
+    found: list[Measurement] = []
+    for name in TABLE:
+        metric: Metric = tables.load(TABLE, name, "metric")
+        found.extend(metric(trace))
+    return tuple(found)

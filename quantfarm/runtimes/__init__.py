@@ -1,0 +1,43 @@
+"""Runtimes: how to run a variant on a device. One file and one line here each.
+
+A runtime only builds a command and reads what it printed; agents run commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from quantfarm import tables
+from quantfarm.nouns import Cell, Trace
+
+TABLE: dict[str, str] = {
+    "llama_cpp": "quantfarm.runtimes.llama_cpp:LlamaCpp",
+    "llama_bench": "quantfarm.runtimes.llama_bench:LlamaBench",
+}
+
+
+class Runtime(Protocol):
+    """`formats` and `workloads` say what it can do; a cell outside them is skipped by the plan."""
+
+    name: str
+    formats: frozenset[str]
+    workloads: frozenset[str]
+
+    def build(self) -> str:
+        """Name and version of what will run, e.g. `llama-cpp-python 0.3.36`; empty when not installed."""
+        ...
+
+    def command(self, cell: Cell, files: Mapping[str, str]) -> Sequence[str]:
+        """The argument list to run on the device. `files` are paths there: `model`, and for
+        quality cells `text` and `base_logits`; a runner's own file is named by this runtime."""
+        ...
+
+    def parse(self, lines: Iterable[str]) -> Trace:
+        """The trace from the lines printed. Raises ValueError on a line that is no event."""
+        ...
+
+
+def runtime(name: str) -> Runtime:
+    """Raises UsageError for an unknown name."""
+    return tables.load(TABLE, name, "runtime")()
