@@ -26,17 +26,17 @@ class Candidate:
     artifact: str = ""  # sha256
     size: int = 0  # bytes
     bits_per_weight: float = 0.0
-    types: Mapping[str, int] = field(default_factory=dict)
+    types: Mapping[str, int] = field(default_factory=dict[str, int])
     fallbacks: tuple[str, ...] = ()
-    figures: Mapping[str, Summary] = field(default_factory=dict)  # metric -> summary
-    units: Mapping[str, str] = field(default_factory=dict)
-    launches: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    workloads: Mapping[str, str] = field(default_factory=dict)  # metric -> workload label
-    remarks: Mapping[str, str] = field(default_factory=dict)  # metric -> what a reader must know
+    figures: Mapping[str, Summary] = field(default_factory=dict[str, Summary])  # metric -> summary
+    units: Mapping[str, str] = field(default_factory=dict[str, str])
+    launches: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    workloads: Mapping[str, str] = field(default_factory=dict[str, str])  # metric -> workload label
+    remarks: Mapping[str, str] = field(default_factory=dict[str, str])  # metric -> what a reader must know
     chunk_nll: tuple[float, ...] = ()
     chunk_tokens: tuple[int, ...] = ()
     text_sha256: str = ""
-    conditions: Mapping[str, Any] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict[str, Any])
     simulated: bool = False
     failures: tuple[str, ...] = ()  # "bench: load: …" of cells that failed and have no good attempt
     reproduce: str = ""  # the command that measures it again

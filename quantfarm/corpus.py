@@ -14,8 +14,10 @@ from pathlib import Path
 
 #: Parts that distributions split off, that hold tables, or that are not the library itself.
 LEFT_OUT = frozenset(
-    """test tests idle_test idlelib tkinter turtledemo lib2to3 distutils ensurepip encodings
-    site-packages dist-packages __pycache__ __phello__ _bundled""".split()
+    {
+        *("test", "tests", "idle_test", "_bundled", "__phello__", "__pycache__", "site-packages", "dist-packages"),
+        *("idlelib", "tkinter", "turtledemo", "lib2to3", "distutils", "ensurepip", "encodings"),
+    }
 )
 #: Documentation text: for training only, it is too unlike code to judge code by.
 TRAIN_ONLY = frozenset({"pydoc_data.topics"})

@@ -1,7 +1,7 @@
 """The errors a user can mend, each one clear message: what, where, what is known, what to do.
 
-    FarmError               exit code 1: something went wrong that was not the question's fault
-    └── UsageError          exit code 2: the question was wrong; nothing was started or written
+FarmError               exit code 1: something went wrong that was not the question's fault
+└── UsageError          exit code 2: the question was wrong; nothing was started or written
 """
 
 from __future__ import annotations

@@ -95,9 +95,9 @@ class Artifact:
     size: int  # bytes
     recipe: Recipe
     bits_per_weight: float = 0.0  # 8 × bytes of tensors / number of weights
-    types: Mapping[str, int] = field(default_factory=dict)  # tensor type -> number of tensors
+    types: Mapping[str, int] = field(default_factory=dict[str, int])  # tensor type -> number of tensors
     fallbacks: tuple[str, ...] = ()  # "blk.0.ffn_down.weight: Q4_K wanted, Q5_0 used"
-    facts: Mapping[str, Any] = field(default_factory=dict)  # architecture, n_params, n_vocab, n_ctx_train, …
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])  # architecture, n_params, n_vocab, n_ctx_train, …
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,9 @@ class Cell:
 
     @property
     def label(self) -> str:
-        return f"{self.profile.name} · {self.variant.model} {self.variant.name} · {self.workload.label} · #{self.launch}"
+        return (
+            f"{self.profile.name} · {self.variant.model} {self.variant.name} · {self.workload.label} · #{self.launch}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +248,8 @@ class Trace:
 
     def first(self, kind: str) -> Mapping[str, Any]:
         """The first event of a kind, or an empty mapping."""
-        return next((event for event in self.events if event.get("event") == kind), {})
+        nothing: Mapping[str, Any] = {}
+        return next((event for event in self.events if event.get("event") == kind), nothing)
 
     @property
     def finished(self) -> bool:
@@ -263,7 +266,9 @@ class Landed:
     outcome: Outcome
     measurements: tuple[Measurement, ...] = ()
     artifact: Artifact | None = None
-    conditions: Mapping[str, Any] = field(default_factory=dict)  # OS, versions, settings in effect, commit, load
+    conditions: Mapping[str, Any] = field(
+        default_factory=dict[str, Any]
+    )  # OS, versions, settings in effect, commit, load
     started_at: str = ""  # ISO 8601, UTC, the controller's clock
     seconds: float = 0.0
     sweep: str = ""

@@ -1,0 +1,135 @@
+"""From a request, devices and a model to a plan: every cell and every skip with its reason. Touches nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from quantfarm import fits, suites
+from quantfarm.errors import UsageError, unknown
+from quantfarm.nouns import Cell, DeviceProfile, Plan, Recipe, Skip, Variant, Workload
+from quantfarm.quantizers import quantizer
+from quantfarm.runtimes import Runtime, runtime
+from quantfarm.sweeps import DEFAULT_QUANTS, Sweep
+
+#: The quantization that quality is compared to.
+BASE = "F16"
+#: Quantizations of a source that others can be made from.
+UNQUANTIZED = frozenset({"F32", "F16", "BF16"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a plan needs to know of a model. `quant` is the source file's own; `id` as in Recipe.source.
+
+    `shape`: n_layer, n_head_kv, head_dim, n_vocab where known.
+    """
+
+    name: str
+    id: str
+    quant: str
+    n_params: int
+    size: int
+    shape: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def variants(sweep: Sweep, source: Source) -> tuple[Variant, ...]:
+    """The variants asked for. Raises UsageError for an unknown quant or one that cannot be made from the source."""
+    quantized = source.quant not in UNQUANTIZED
+    wanted = sweep.quants or ((source.quant,) if quantized else DEFAULT_QUANTS)
+    made_by = quantizer("gguf")
+    found: list[Variant] = []
+    for quant in wanted:
+        if quant == source.quant:
+            recipe = Recipe(source=source.id, quantizer="as_is", quant=quant)
+        elif quant not in made_by.quants:
+            raise unknown("quant", quant, {*made_by.quants, source.quant})
+        elif quantized:
+            raise UsageError(
+                f"{source.name} is quantized already ({source.quant}): "
+                f"{quant} can only be made from an F16, BF16 or F32 model"
+            )
+        else:
+            recipe = Recipe(source=source.id, quantizer="gguf", quant=quant, tool=made_by.tool())
+        found.append(Variant(model=source.name, format="gguf", quant=quant, recipe=recipe))
+    return tuple(found)
+
+
+def workloads(sweep: Sweep, text_sha256: str) -> tuple[Workload, ...]:
+    """The workloads asked for; a quality workload carries the sha256 of its text."""
+    given = sweep.workloads or suites.suite(sweep.suite)
+    texts = {"text_sha256": text_sha256}
+    return tuple(suites.workload(one, {**sweep.common, **texts}) for one in given)
+
+
+def _on(profile: DeviceProfile, workload: Workload) -> Workload:
+    """The workload with the device's own defaults filled in: as many threads as physical cores."""
+    settings = workload.settings
+    if settings.get("threads") is None:
+        settings["threads"] = profile.cores
+    return Workload(kind=workload.kind, parameters=tuple(sorted(settings.items())))
+
+
+def _obstacle(profile: DeviceProfile, variant: Variant, under: Runtime, workload: Workload, source: Source) -> str:
+    """Why a cell cannot be; empty when it can."""
+    if profile.runtimes and under.name not in profile.runtimes:
+        return f"{profile.name} does not have {under.name} (it has {', '.join(profile.runtimes)})"
+    if variant.format not in under.formats:
+        return f"{under.name} does not read {variant.format}"
+    if workload.kind not in under.workloads:
+        return f"{under.name} does not measure {workload.kind}"
+    need = fits.estimate(source.n_params, variant.quant, source.shape, workload)
+    if profile.memory_mib and need.total > profile.memory_budget_mib:
+        return f"needs about {need.sum()}; {profile.name} may use {profile.memory_budget_mib / 1024:.1f} GiB"
+    return ""
+
+
+def _questions(
+    profiles: Sequence[DeviceProfile], found: Sequence[Variant], runtimes: Sequence[Runtime], works: Sequence[Workload]
+) -> Iterator[tuple[DeviceProfile, Variant, Runtime, Workload]]:
+    for profile in profiles:
+        for variant in found:
+            for under in runtimes:
+                for workload in works:
+                    yield profile, variant, under, _on(profile, workload)
+
+
+def plan(sweep: Sweep, profiles: Sequence[DeviceProfile], source: Source, text_sha256: str) -> Plan:
+    """Cells in random order within each device (heat must not follow the quantization), and skips with reasons.
+
+    Quality belongs to artifact × runtime: it is planned once, on the first device that can.
+    Raises UsageError for unknown quants, runtimes, suites.
+    """
+    runtimes = [runtime(name) for name in sweep.runtimes]
+    works = workloads(sweep, text_sha256)
+    cells: list[Cell] = []
+    skips: list[Skip] = []
+    judged: set[tuple[Variant, str]] = set()
+    for profile, variant, under, workload in _questions(profiles, variants(sweep, source), runtimes, works):
+        reason = _obstacle(profile, variant, under, workload, source)
+        quality = workload.kind == "quality"
+        if not reason and quality and (variant, under.name) in judged:
+            continue
+        if reason:
+            skips.append(
+                Skip(
+                    device=profile.name,
+                    variant=variant.name,
+                    runtime=under.name,
+                    workload=workload.label,
+                    reason=reason,
+                )
+            )
+            continue
+        if quality:
+            judged.add((variant, under.name))
+        launches = 1 if quality else sweep.wanted_launches
+        cells += [
+            Cell(profile=profile, variant=variant, runtime=under.name, build=under.build(), workload=workload, launch=n)
+            for n in range(launches)
+        ]
+    random.Random(sweep.seed).shuffle(cells)  # noqa: S311 - an order, not a secret
+    cells.sort(key=lambda cell: cell.profile.name)  # stable: random within a device
+    return Plan(cells=tuple(cells), skips=tuple(skips))

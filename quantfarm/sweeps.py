@@ -1,0 +1,83 @@
+"""What a person asks for: a sweep, from a YAML file, the command line or a form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from quantfarm import profiles, suites
+from quantfarm.errors import UsageError, unknown
+from quantfarm.nouns import Scalar
+
+DEFAULT_QUANTS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
+
+
+class Sweep(BaseModel):
+    """A request; what is left out has a default that the plan shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model: str = Field("reference", description="reference, a hub id, a folder or a .gguf file")
+    quants: tuple[str, ...] = Field((), description="quantizations; empty: the seven usual ones, or the file's own")
+    devices: tuple[str, ...] = Field((), description="device names; empty (and no tags): local")
+    tags: tuple[str, ...] = Field((), description="devices that carry one of these tags")
+    runtimes: tuple[str, ...] = Field(("llama_cpp",), description="runtimes to measure under")
+    suite: str = Field("quick", description="quick, speed, quality or full")
+    launches: int | None = Field(None, ge=1, le=1000, description="process launches of each speed cell")
+    workloads: tuple[dict[str, Scalar], ...] = Field((), description="instead of a suite: kind and parameters of each")
+    common: dict[str, Scalar] = Field(
+        default_factory=dict[str, Scalar], description="parameters for every workload that has them"
+    )
+    text: Path | None = Field(None, description="text file for perplexity; none: the held-out reference corpus")
+    fresh: bool = Field(False, description="measure again what is there already")
+    retries: int = Field(1, ge=0, le=10, description="further attempts after a retryable failure")
+    limit_s: float | None = Field(None, gt=0, description="time limit of one cell in seconds; none: by kind")
+    seed: int = Field(0, description="of the random order of cells")
+    notes: str = ""
+
+    @field_validator("quants", mode="after")
+    @classmethod
+    def _upper(cls, quants: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(quants))
+
+    @property
+    def wanted_launches(self) -> int:
+        return self.launches or (6 if self.workloads else suites.LAUNCHES[self.suite])
+
+
+def request(content: Mapping[str, Any], where: str) -> Sweep:
+    """A checked request. Raises UsageError for unknown keys, suites, workload kinds and wrong values."""
+    for key in content:
+        if key not in Sweep.model_fields:
+            raise unknown("key", key, Sweep.model_fields, where)
+    try:
+        sweep = Sweep.model_validate(dict(content))
+    except ValidationError as error:
+        raise UsageError(f"{where}: {profiles.describe(error)}") from error
+    suites.suite(sweep.suite)
+    for given in sweep.workloads:
+        suites.workload(given, {}, where)
+    _known_common(sweep.common, where)
+    return sweep
+
+
+def _known_common(common: Mapping[str, Scalar], where: str) -> None:
+    known = {key for defaults in suites.DEFAULTS.values() for key in defaults}
+    for key in common:
+        if key not in known:
+            raise unknown("key", f"common.{key}", [f"common.{k}" for k in known], where)
+
+
+def read(path: Path, overrides: Mapping[str, Any]) -> Sweep:
+    """A sweep file, with what the command line gave in place of what the file says."""
+    content = profiles.read_yaml(path)
+    if "text" in content:  # paths in a file are relative to it
+        content["text"] = path.parent / str(content["text"])
+    model = str(content.get("model", ""))
+    if model.startswith((".", "~")) or model.endswith(".gguf"):
+        content["model"] = str((path.parent / Path(model).expanduser()).resolve())
+    common = {**content.get("common", {}), **overrides.get("common", {})}
+    return request(content | dict(overrides) | ({"common": common} if common else {}), str(path))
