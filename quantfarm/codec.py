@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, TypeVar
 
@@ -18,8 +19,13 @@ class SchemaError(ValueError):
     """A file that is newer than this program, or not what it should be."""
 
 
+@functools.cache  # building one takes milliseconds, using it microseconds
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
 def _dump(kind: type[T], thing: T) -> bytes:
-    body = TypeAdapter(kind).dump_python(thing, mode="json")
+    body = _adapter(kind).dump_python(thing, mode="json")
     return (json.dumps({"schema": SCHEMA, **body}, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 
@@ -31,7 +37,7 @@ def _load(kind: type[T], data: bytes) -> T:
         raise SchemaError(f"not a {kind.__name__} file: {error}") from error
     if schema > SCHEMA:
         raise SchemaError(f"schema {schema} is newer than this program knows ({SCHEMA}): upgrade quantfarm")
-    return TypeAdapter(kind).validate_python(body)
+    return _adapter(kind).validate_python(body)
 
 
 def dump_landed(landed: Landed) -> bytes:

@@ -1,0 +1,111 @@
+"""Files that are whole or not there: temporary name in the same folder, fsync, rename or link, fsync the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from quantfarm.errors import FarmError
+
+#: No room: disk full, quota reached, file larger than its limit.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextlib.contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """Turns "no room" into a FarmError that says where and how much is free; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise FarmError(no_room(folder, error)) from error
+
+
+def no_room(folder: Path, error: OSError) -> str:
+    free = shutil.disk_usage(folder).free
+    amount = f"{free / 2**30:.1f} GiB" if free >= 2**30 else f"{free / 2**20:.1f} MiB"
+    return f"no room to write in {folder}: {error.strerror} ({amount} free). Make room and run it again."
+
+
+def temporary(path: Path) -> Path:
+    """A hidden name beside `path` that says which process it belongs to."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+def fsync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+#: Folders are synced in the same way as files: what is in them is their listing.
+fsync_folder = fsync_file
+
+
+def replace(temp: Path, path: Path) -> None:
+    """`temp` becomes `path`, whatever was there before."""
+    with room_in(path.parent):
+        fsync_file(temp)
+        temp.replace(path)
+        fsync_folder(path.parent)
+
+
+def create_exclusive(temp: Path, path: Path) -> None:
+    """`temp` becomes `path` unless something is there already. Raises FileExistsError: `temp` is then left."""
+    with room_in(path.parent):
+        fsync_file(temp)
+        os.link(temp, path)
+        temp.unlink()
+        fsync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def written_beside(path: Path, data: bytes) -> Iterator[Path]:
+    """A temporary file with the data beside `path`; gone at the end whatever happened."""
+    temp = temporary(path)
+    try:
+        with room_in(path.parent):
+            temp.write_bytes(data)
+        yield temp
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """The file with this content, or what was there before: never a half. Raises FarmError when there is no room."""
+    with written_beside(path, data) as temp:
+        replace(temp, path)
+
+
+def write_once(path: Path, data: bytes) -> None:
+    """As write_atomic, but never over another file. Raises FileExistsError."""
+    with written_beside(path, data) as temp:
+        temp.chmod(0o444)
+        create_exclusive(temp, path)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine has this id."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def sweep_up(folder: Path) -> None:
+    """Removes what killed processes left behind here under temporary names."""
+    for left in folder.glob(".*.tmp"):
+        pid = left.name.split(".")[-3]
+        if pid.isdigit() and not alive(int(pid)):
+            left.unlink(missing_ok=True)

@@ -1,0 +1,102 @@
+"""What has landed: an index over the cells' folder, read again when the folder has changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from quantfarm import codec
+from quantfarm.nouns import Landed, State
+from storage.home import Home
+from storage.names import cell_path, parse_stem
+
+#: A folder's time stamp is trusted when it is older than this: two changes may share one tick of the clock.
+TICK_NS = 100_000_000
+
+
+class Landings:
+    """Which attempts of which cells have landed, by the names of their files; contents are read when asked for.
+
+    `problems` are the files that were asked for and could not be used: name -> why.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.problems: dict[str, str] = {}
+        self._attempts: dict[str, set[int]] = {}
+        self._read: dict[tuple[str, int], Landed | None] = {}
+        self._seen = 0
+
+    def finished(self, cell_id: str) -> bool:
+        """Whether some attempt is ok."""
+        return any(landed.outcome.state is State.OK for landed in self._of(cell_id))
+
+    def latest(self, cell_id: str) -> Landed | None:
+        """The latest ok attempt, else the latest attempt, None where none has landed."""
+        found = list(self._of(cell_id))
+        good = [landed for landed in found if landed.outcome.state is State.OK]
+        return max(good or found, key=lambda landed: landed.attempt, default=None)
+
+    def next_attempt(self, cell_id: str) -> int:
+        """One more than every attempt that has landed, readable or not."""
+        self._refresh()
+        return max(self._attempts.get(cell_id, ()), default=0) + 1
+
+    def keys(self) -> set[tuple[str, int]]:
+        """(cell id, attempt) of every landed file."""
+        self._refresh()
+        return {(cell_id, attempt) for cell_id, attempts in self._attempts.items() for attempt in attempts}
+
+    def all(self) -> Iterator[Landed]:
+        """Every readable landed attempt, in the order of their names; see `problems` for the others."""
+        for key in sorted(self.keys()):
+            if (landed := self.get(*key)) is not None:
+                yield landed
+
+    def get(self, cell_id: str, attempt: int) -> Landed | None:
+        """One attempt, None (and an entry in `problems`) where its file cannot be used."""
+        key = (cell_id, attempt)
+        if key not in self._read:
+            path = cell_path(self.home, cell_id, attempt)
+            try:
+                self._read[key] = read_landed(path)
+            except (OSError, ValueError) as error:
+                self.problems[path.name] = str(error)
+                self._read[key] = None
+        return self._read[key]
+
+    def _of(self, cell_id: str) -> Iterator[Landed]:
+        self._refresh()
+        for attempt in sorted(self._attempts.get(cell_id, ())):
+            if (landed := self.get(cell_id, attempt)) is not None:
+                yield landed
+
+    def _refresh(self) -> None:
+        folder = self.home.cells
+        now = time.time_ns()
+        seen = folder.stat().st_mtime_ns
+        if seen == self._seen:
+            return
+        self._attempts = _scan(self.home.cells, ".json")
+        self._seen = seen if now - seen > TICK_NS else 0
+
+
+def _scan(folder: Path, suffix: str) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = defaultdict(set)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(suffix) and (key := parse_stem(entry.name[: -len(suffix)])):
+                found[key[0]].add(key[1])
+    return found
+
+
+def read_landed(path: Path) -> Landed:
+    """The landed cell in a file. Raises OSError, ValueError: not one, too new, or not the cell its name says."""
+    landed = codec.load_landed(path.read_bytes())
+    inside = (landed.cell.id, landed.attempt)
+    if parse_stem(path.stem) != inside:
+        raise ValueError(f"the file's name and what is in it disagree: it holds attempt {inside[1]} of {inside[0]}")
+    return landed
