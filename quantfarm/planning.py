@@ -57,6 +57,13 @@ def variants(sweep: Sweep, source: Source) -> tuple[Variant, ...]:
     return tuple(found)
 
 
+def base(source: Source) -> Variant | None:
+    """The unquantized variant that others are compared with; None for a model that came quantized."""
+    if source.quant not in UNQUANTIZED:
+        return None
+    return variants(Sweep(quants=(BASE,)), source)[0]
+
+
 def workloads(sweep: Sweep, text_sha256: str) -> tuple[Workload, ...]:
     """The workloads asked for; a quality workload carries the sha256 of its text."""
     given = sweep.workloads or suites.suite(sweep.suite)
@@ -94,6 +101,16 @@ def _questions(
             for under in runtimes:
                 for workload in works:
                     yield profile, variant, under, _on(profile, workload)
+
+
+def check(sweep: Sweep) -> None:
+    """Mistakes that need no model to be found. Raises UsageError for unknown quants and runtimes."""
+    for name in sweep.runtimes:
+        runtime(name)
+    made_by = quantizer("gguf")
+    for quant in sweep.quants:
+        if quant not in made_by.quants and quant not in UNQUANTIZED and not quant.startswith("IQ"):
+            raise unknown("quant", quant, made_by.quants)
 
 
 def plan(sweep: Sweep, profiles: Sequence[DeviceProfile], source: Source, text_sha256: str) -> Plan:

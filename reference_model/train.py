@@ -100,25 +100,30 @@ def encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[torch.T
     return [torch.tensor(ids) for ids in tokenizer(texts)["input_ids"]]
 
 
-def shuffled(documents: list[torch.Tensor], generator: torch.Generator) -> torch.Tensor:
-    order = torch.randperm(len(documents), generator=generator)
-    return torch.cat([documents[i] for i in order])
-
-
 class Feed:
-    """The training documents for ever, reshuffled each epoch, cut into (rows, length) int64 batches."""
+    """The training text for ever, as (rows, length) int64 batches of windows from all over it.
+
+    Windows are shuffled, not only documents: a batch from one module teaches that module.
+    """
 
     def __init__(self, documents: list[torch.Tensor], tokens_per_step: int, seed: int) -> None:
         self.documents, self.tokens_per_step = documents, tokens_per_step
         self.generator = torch.Generator().manual_seed(seed)
-        self.stream = shuffled(documents, self.generator)
+        self.windows = torch.empty(0, 0, dtype=torch.long)
+
+    def epoch(self, length: int) -> torch.Tensor:
+        """All windows of a length, in random order, cut at other places than the last time."""
+        order = torch.randperm(len(self.documents), generator=self.generator)
+        stream = torch.cat([self.documents[i] for i in order])
+        windows = stream[: len(stream) // length * length].view(-1, length)
+        return windows[torch.randperm(len(windows), generator=self.generator)]
 
     def take(self, length: int) -> torch.Tensor:
-        count = self.tokens_per_step // length * length
-        if len(self.stream) < count:
-            self.stream = torch.cat([self.stream, shuffled(self.documents, self.generator)])
-        batch, self.stream = self.stream[:count], self.stream[count:]
-        return batch.view(-1, length)
+        rows = self.tokens_per_step // length
+        if self.windows.shape[1] != length or len(self.windows) < rows:
+            self.windows = self.epoch(length)
+        batch, self.windows = self.windows[:rows], self.windows[rows:]
+        return batch
 
 
 def optimizers(model: LlamaForCausalLM, muon_lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:

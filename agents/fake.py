@@ -1,0 +1,221 @@
+"""A scripted device, for tests and for scale: public, and always marked as simulated.
+
+It answers a runner's request with events (docs/events.md) computed from its script, the
+profile's `options`:
+
+    bandwidth_gib_s  decode speed is this over the model file's size (decode is bound by memory)   [20]
+    prefill_tps      prefill speed, tok/s                                                          [500]
+    noise            relative standard deviation of every time                                     [0.01]
+    sleep_s          real seconds that a run takes                                                 [0]
+    fault            what happens instead of a good run: hang, garbage, oom, vanish, crash, error  [none]
+    fault_runs       how many of the first runs the fault strikes (then the device is well)        [all]
+    ppl              perplexity of every model                                                     [10]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from agents import AgentError, Exit, leases
+from quantfarm.nouns import DeviceProfile
+
+GIB = 2**30
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    bandwidth_gib_s: float = 20.0
+    prefill_tps: float = 500.0
+    noise: float = 0.01
+    sleep_s: float = 0.0
+    fault: str = ""
+    fault_runs: int = 10**9
+    ppl: float = 10.0
+
+
+class FakeAgent:
+    def __init__(self, profile: DeviceProfile) -> None:
+        if not profile.simulated:
+            raise AgentError(
+                f"{profile.name}: a fake device must be marked `simulated: true`", stage="start", retryable=False
+            )
+        known = {field.name for field in fields(Script)}
+        self.profile = profile
+        self.script = Script(**{k: v for k, v in profile.options if k in known})  # pyright: ignore[reportArgumentType]
+        self.runs = 0
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        on_line: Callable[[str], None],
+        limit_s: float,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Exit:
+        request: Mapping[str, Any] = json.loads(command[list(command).index("--request") + 1])
+        self.runs += 1
+        lines = [json.dumps(event) for event in _answer(request, self.script, self.runs)]
+        if self.script.fault and self.runs <= self.script.fault_runs:
+            return _fault(self.script.fault, lines, on_line, limit_s)
+        if _wait(self.script.sleep_s, limit_s, stopped):
+            return Exit(
+                code=-9, reason="stopped on request" if stopped() else f"took longer than its limit of {limit_s:g} s"
+            )
+        for line in lines:
+            on_line(line)
+        return Exit(code=0)
+
+    def push(self, file: Path, sha256: str) -> str:
+        del sha256
+        return str(file)
+
+    def pull(self, path: str, to: Path) -> None:
+        shutil.copyfile(path, to)
+
+    def probe(self) -> Mapping[str, Any]:
+        return {name: getattr(self.profile, name) for name in ("os", "chip", "cores", "memory_mib")}
+
+    def lease(self, holder: str, on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
+        @contextmanager
+        def held() -> Iterator[None]:
+            with leases.lease(f"fake-{self.profile.name}", holder, on_wait):
+                yield
+
+        return held()
+
+
+def _wait(seconds: float, limit_s: float, stopped: Callable[[], bool]) -> bool:
+    """Sleep; True when cut short."""
+    end = time.monotonic() + min(seconds, limit_s)
+    while (left := end - time.monotonic()) > 0:
+        if stopped():
+            return True
+        time.sleep(min(0.05, left))
+    return seconds > limit_s
+
+
+def _fault(kind: str, lines: list[str], on_line: Callable[[str], None], limit_s: float) -> Exit:
+    """What a broken run looks like from here: some of its lines, and a status that may lie."""
+    for line in lines[: len(lines) // 2]:
+        on_line(line)
+    match kind:
+        case "hang":
+            return Exit(code=-9, reason=f"took longer than its limit of {limit_s:g} s")
+        case "garbage":
+            on_line("\x1b[31mSegmentation fault\x00 {not json")
+            return Exit(code=0)
+        case "oom":
+            return Exit(code=-9)
+        case "vanish":
+            return Exit(code=0)
+        case "crash":
+            return Exit(code=-11, stderr="GGML_ASSERT failed")
+        case _:
+            end = {"event": "end", "t": 0, "ok": False, "stage": "run", "error": "scripted failure", "retryable": True}
+            on_line(json.dumps(end))
+            return Exit(code=1)
+
+
+def _answer(request: Mapping[str, Any], script: Script, run: int) -> Iterator[Event]:
+    """All events of a good run, on a clock of its own."""
+    seed = hashlib.sha256(f"{json.dumps(request, sort_keys=True)} {run}".encode()).hexdigest()
+    clock = _Clock(random.Random(seed), script.noise)  # noqa: S311 - noise, not a secret
+    model = Path(str(request["model"]))
+    size = model.stat().st_size if model.exists() else 10 * 2**20
+    per_token = size / (script.bandwidth_gib_s * GIB)
+    yield clock.at(
+        0.0, event="begin", schema=1, clock="monotonic_ns", runner="fake", versions={"fake": "1"}, system="simulated"
+    )
+    settings = {k: v for k, v in request.items() if k not in ("kind", "model", "text", "base_logits", "out")}
+    facts = {"size": size, "n_params": size // 2, "n_vocab": 4096, "add_bos": True}
+    yield clock.at(size / GIB, event="loaded", seconds=size / GIB, backend="simulated", settings=settings, model=facts)
+    yield clock.memory("loaded", size)
+    match request["kind"]:
+        case "bench":
+            yield from _bench(request, script, clock, per_token)
+        case "app":
+            yield from _app(request, script, clock, per_token)
+        case "quality":
+            yield from _quality(request, script, clock)
+        case other:
+            yield clock.at(0, event="end", ok=False, stage="run", error=f"cannot simulate {other}", retryable=False)
+            return
+    yield clock.memory("end", size)
+    yield clock.at(0.0, event="end", ok=True)
+
+
+@dataclass(slots=True)
+class _Clock:
+    random: random.Random
+    noise: float
+    now: int = 0
+
+    def spend(self, seconds: float) -> float:
+        """Noisy seconds spent, never negative."""
+        spent = max(1e-9, seconds * (1 + self.noise * self.random.gauss(0, 1)))
+        self.now += int(spent * 1e9)
+        return spent
+
+    def at(self, after: float, /, **event: Any) -> Event:
+        self.now += int(after * 1e9)
+        return {"t": self.now, **event}
+
+    def memory(self, phase: str, size: int) -> Event:
+        weights = size / 2**20
+        values = {"hwm_mib": weights + 80, "rss_mib": weights + 80, "rss_anon_mib": 70.0, "rss_file_mib": weights + 10}
+        return self.at(0, event="memory", phase=phase, majflt=0, estimated=False, **values)
+
+
+def _bench(request: Mapping[str, Any], script: Script, clock: _Clock, per_token: float) -> Iterator[Event]:
+    depth = int(request.get("n_depth") or 0)
+    for repetition in range(int(request["repetitions"])):
+        for event, tokens, each in (
+            ("prefill", int(request["n_prompt"]), 1 / script.prefill_tps),
+            ("decode", int(request["n_gen"]), per_token),
+        ):
+            if tokens:
+                spent = clock.spend(tokens * each)
+                yield clock.at(
+                    0, event=event, mode="bench", repetition=repetition, tokens=tokens, depth=depth, seconds=spent
+                )
+
+
+def _app(request: Mapping[str, Any], script: Script, clock: _Clock, per_token: float) -> Iterator[Event]:
+    tokens = int(request["n_prompt"])
+    for repetition in range(int(request["repetitions"])):
+        submit = clock.now
+        seconds = clock.spend(tokens / script.prefill_tps)
+        times = [clock.now]
+        for _ in range(int(request["n_gen"]) - 1):
+            clock.spend(per_token)
+            times.append(clock.now)
+        yield clock.at(0, event="prefill", mode="app", repetition=repetition, tokens=tokens, depth=0, seconds=seconds)
+        yield clock.at(0, event="decode", mode="app", repetition=repetition, submit=submit, times=times)
+
+
+def _quality(request: Mapping[str, Any], script: Script, clock: _Clock) -> Iterator[Event]:
+    chunks, n_ctx = int(request.get("n_chunks") or 8), int(request["n_ctx"])
+    text = str(request.get("text_sha256", ""))
+    about = {
+        "n_chunks": chunks,
+        "n_ctx": n_ctx,
+        "n_tokens": chunks * n_ctx,
+        "add_bos": True,
+        "bytes": chunks * n_ctx * 4,
+    }
+    yield clock.at(0, event="tokens", text_sha256=text, token_sha256=text, **about)
+    scored = n_ctx - 1 - n_ctx // 2
+    for index in range(chunks):
+        nll = [abs(clock.random.gauss(math.log(script.ppl), 0.5)) for _ in range(scored)]
+        yield clock.at(0, event="chunk", index=index, n=scored, nll=nll)

@@ -1,0 +1,85 @@
+"""The options that `plan` and `sweep` share, and the request they make together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from quantfarm import sweeps
+from quantfarm.sweeps import Sweep
+
+File = Annotated[Path | None, typer.Argument(metavar="[SWEEP.yaml]", help="A sweep file; options take its place.")]
+Model = Annotated[str | None, typer.Option(help="reference, a hub id (org/name), a model folder, or a .gguf file.")]
+Quants = Annotated[str | None, typer.Option(help="Quantizations, comma-separated: F16,Q8_0,Q4_K_M …")]
+Devices = Annotated[str | None, typer.Option(help="Device names, comma-separated. Default: local.")]
+Tags = Annotated[str | None, typer.Option(help="Devices that carry one of these tags, comma-separated.")]
+Runtimes = Annotated[str | None, typer.Option(help="Runtimes, comma-separated. Default: llama_cpp.")]
+Suite = Annotated[str | None, typer.Option(help="quick, speed, quality or full.")]
+Launches = Annotated[int | None, typer.Option(help="Process launches of each speed cell.")]
+Text = Annotated[Path | None, typer.Option(help="Text for perplexity. Default: the held-out reference corpus.")]
+Chunks = Annotated[int | None, typer.Option(help="Chunks of text to score. Default: the suite's.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: the device's physical cores.")]
+Prompt = Annotated[int | None, typer.Option("--n-prompt", "-p", help="Prompt tokens of every speed cell.")]
+Gen = Annotated[int | None, typer.Option("--n-gen", "-n", help="Generated tokens of every speed cell.")]
+Depth = Annotated[int | None, typer.Option("--n-depth", "-d", help="Tokens in the KV cache before a bench cell.")]
+Limit = Annotated[float | None, typer.Option("--limit-s", help="Seconds that one cell may take.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def names(given: str | None) -> tuple[str, ...] | None:
+    return tuple(part.strip() for part in given.split(",") if part.strip()) if given is not None else None
+
+
+def command(carry_out: Callable[[Sweep, bool], None]) -> Callable[..., None]:
+    """A verb that takes a sweep file and options in its place, and gives `carry_out` the request they make."""
+
+    def verb(
+        file: File = None,
+        model: Model = None,
+        quants: Quants = None,
+        devices: Devices = None,
+        tags: Tags = None,
+        runtimes: Runtimes = None,
+        suite: Suite = None,
+        launches: Launches = None,
+        text: Text = None,
+        n_chunks: Chunks = None,
+        threads: Threads = None,
+        n_prompt: Prompt = None,
+        n_gen: Gen = None,
+        n_depth: Depth = None,
+        limit_s: Limit = None,
+        fresh: Fresh = False,
+        as_json: Json = False,
+    ) -> None:
+        given: dict[str, Any] = {
+            "model": model,
+            "quants": names(quants),
+            "devices": names(devices),
+            "tags": names(tags),
+            "runtimes": names(runtimes),
+            "suite": suite,
+            "launches": launches,
+            "text": text.absolute() if text else None,
+            "limit_s": limit_s,
+            "fresh": fresh or None,
+            "common": _given(n_chunks=n_chunks, threads=threads, n_prompt=n_prompt, n_gen=n_gen, n_depth=n_depth)
+            or None,
+        }
+        carry_out(request(file, _given(**given)), as_json)
+
+    verb.__doc__ = carry_out.__doc__
+    return verb
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def request(file: Path | None, options: dict[str, Any]) -> Sweep:
+    """The request of a file and of options in its place. Raises UsageError."""
+    return sweeps.read(file, options) if file else sweeps.request(options, "the command line")

@@ -1,0 +1,57 @@
+"""quantfarm sweep: measure, then show what this device should run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from cli import decide, live
+from cli import request as options
+from flows import prepare, progress, reaper, settings
+from quantfarm.errors import FarmError
+from quantfarm.sweeps import Sweep
+from storage.home import Home
+
+
+def carry_out(asked: Sweep, as_json: bool) -> None:
+    """Measure a model's quantizations. What is finished already is not run again.
+
+    Exit code 0: every cell is good; 1: some failed (they are listed); 2: the request was wrong.
+    """
+    home = Home.default()
+    prepare.check(home, asked)  # every mistake is said before anything starts
+    console = Console(stderr=as_json)
+    counts = run(home, asked, None if as_json else live.LiveTable(console))
+    if as_json:
+        sys.stdout.write(json.dumps(counts) + "\n")
+    else:
+        decide.summary(home, asked, counts, console)
+    if counts["failed"]:
+        raise typer.Exit(1)
+
+
+def run(home: Home, asked: Sweep, table: live.LiveTable | None) -> dict[str, Any]:
+    """The flow, with a server of its own where none is set; its counts."""
+    settings.prepare(home)
+    keeper = reaper.start()
+    try:
+        from flows.sweep import sweep as flow  # noqa: PLC0415 - after Prefect's settings
+
+        arguments = asked.model_dump(mode="json")
+        if table is None:
+            return flow(**arguments)
+        with progress.listening(table), table:
+            return flow(**arguments)
+    except FarmError:
+        raise
+    finally:
+        settings.stop_temporary_server()
+        if keeper.stdin:
+            keeper.stdin.close()
+
+
+sweep = options.command(carry_out)

@@ -1,0 +1,152 @@
+"""Run one cell on one device and land what came of it. A failure is a row, never a hole."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agents import Agent, AgentError, Exit
+from agents.machine import conditions as machine_conditions
+from flows.version import version
+from quantfarm import metrics
+from quantfarm.errors import FarmError
+from quantfarm.metrics.conditions import conditions as trace_conditions
+from quantfarm.nouns import Artifact, Cell, Landed, Measurement, Outcome, State, Trace
+from quantfarm.runtimes import runtime
+from storage.home import Home
+from storage.landing import TraceWriter, land
+
+#: Seconds a cell may take where the request does not say, by kind: long, since a cell of a large
+#: model on a small device is slow; it is there for runs that hang.
+LIMIT_S = {"bench": 3600.0, "app": 3600.0, "quality": 24 * 3600.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A cell with all that is needed to run it. `files` are local paths by the runtime's names."""
+
+    cell: Cell
+    attempt: int
+    artifact: Artifact
+    files: Mapping[str, Path]
+    sweep: str = ""
+    limit_s: float | None = None
+
+    @property
+    def limit(self) -> float:
+        return self.limit_s or LIMIT_S.get(self.cell.workload.kind, 3600.0)
+
+
+def run_cell(home: Home, agent: Agent, job: Job, stopped: Callable[[], bool] = lambda: False) -> Landed:
+    """Push, run, parse, measure, land. Raises FarmError only when the result cannot be written."""
+    began, clock = datetime.now(UTC), time.monotonic()
+    before = machine_conditions() if not agent.profile.simulated else {}
+    with TraceWriter(home, job.cell.id, job.attempt) as trace:
+        try:
+            left = _run(agent, job, trace, stopped)
+            outcome, events = _judge(job, trace.path, left)
+        except AgentError as error:
+            outcome = Outcome(state=State.FAILED, stage=error.stage, reason=str(error), retryable=error.retryable)
+            events = Trace(events=())
+    if stopped():
+        trace.discard()
+        raise Stopped(f"{job.cell.label} was stopped")
+    outcome, measured = _measure(outcome, events)
+    landed = Landed(
+        cell=job.cell,
+        attempt=job.attempt,
+        outcome=outcome,
+        measurements=measured,
+        artifact=job.artifact,
+        conditions={**before, **_described(events), "quantfarm": version(), "os": agent.profile.os},
+        started_at=began.isoformat(timespec="milliseconds"),
+        seconds=round(time.monotonic() - clock, 3),
+        sweep=job.sweep,
+    )
+    land(home, landed, trace.path)
+    return landed
+
+
+class Stopped(FarmError):
+    """The person asked to stop: the cell in hand is given up, what is finished stays."""
+
+    exit_code = 130
+
+
+def _run(agent: Agent, job: Job, trace: TraceWriter, stopped: Callable[[], bool]) -> Exit:
+    there = {name: agent.push(file, _digest(job, name)) for name, file in job.files.items()}
+    command = runtime(job.cell.runtime).command(job.cell, there)
+    return agent.run(command, on_line=trace.write, limit_s=job.limit, stopped=stopped)
+
+
+def _digest(job: Job, name: str) -> str:
+    """The sha256 of a pushed file where it is known: an agent sends nothing that is there already."""
+    if name == "model":
+        return job.artifact.sha256
+    return str(job.cell.workload.settings.get(f"{name}_sha256") or "")
+
+
+def _judge(job: Job, trace: Path, left: Exit) -> tuple[Outcome, Trace]:
+    """The outcome by the trace's own end mark; an exit status proves nothing by itself."""
+    try:
+        # Decoded as it came: what is no UTF-8 is the parser's to refuse.
+        events = runtime(job.cell.runtime).parse(trace.read_text("utf-8", "surrogateescape").splitlines())
+    except ValueError as error:
+        reason = left.reason or f"printed what is not an event: {error}"
+        return Outcome(state=State.FAILED, stage="run" if left.reason else "parse", reason=reason), Trace(events=())
+    if left.reason:
+        return Outcome(state=State.FAILED, stage="run", reason=left.reason), events
+    if events.finished:
+        return Outcome(state=State.OK), events
+    return _failure(events, left), events
+
+
+def _failure(events: Trace, left: Exit) -> Outcome:
+    end = events.first("end")
+    if end:
+        return Outcome(
+            state=State.FAILED,
+            stage=str(end.get("stage", "run")),
+            reason=str(end.get("error", "failed without saying why")),
+            retryable=bool(end.get("retryable", False)),
+        )
+    last = left.stderr.strip().splitlines()[-1:] or [""]
+    said = f"; its last words: {last[0][:300]}" if last[0] else ""
+    return Outcome(state=State.FAILED, stage="run" if events.events else "start", reason=_how(left) + said)
+
+
+def _how(left: Exit) -> str:
+    """Without an end event: how the process went, in words."""
+    signal = -left.code if left.code < 0 else left.code - 128 if left.code > 128 else 0
+    if signal == 9:  # SIGKILL
+        return "killed by signal 9 before its end event, as the kernel does when memory runs out"
+    if signal:
+        return f"killed by signal {signal} before its end event"
+    return f"ended without its end event (exit status {left.code})"
+
+
+def _measure(outcome: Outcome, events: Trace) -> tuple[Outcome, tuple[Measurement, ...]]:
+    """Measurements of a good run; figures that are no numbers make it a failed one."""
+    if outcome.state is not State.OK:
+        return outcome, ()
+    try:
+        measured = metrics.measure(events)
+        strange = [m.metric for m in measured if not math.isfinite(m.value)]
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        return Outcome(state=State.FAILED, stage="parse", reason=f"its events give no figures: {error!r}"), ()
+    if strange or not measured:
+        reason = f"not a number: {', '.join(strange)}" if strange else "its events hold no figures"
+        return Outcome(state=State.FAILED, stage="parse", reason=reason), ()
+    return outcome, measured
+
+
+def _described(events: Trace) -> dict[str, Any]:
+    try:
+        return trace_conditions(events)
+    except (ValueError, KeyError, TypeError):
+        return {}

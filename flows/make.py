@@ -1,0 +1,91 @@
+"""Make what cells need before they can run: variants, and the base's logits for KL divergence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from agents import Agent, Exit
+from flows.progress import tell
+from quantfarm.errors import FarmError
+from quantfarm.nouns import Artifact, Cell, Trace, Variant, Workload, digest
+from quantfarm.quantizers import quantizer
+from quantfarm.runtimes import runtime
+from storage import atomic
+from storage.artifacts import Artifacts
+from storage.home import Home
+
+MAKE_LIMIT_S = 24 * 3600.0
+
+
+class MakeError(FarmError):
+    """A variant could not be made: its cells fail with this reason, the sweep goes on."""
+
+
+def _run(agent: Agent, command: Sequence[str], parse: Callable[[list[str]], Trace], what: str) -> Trace:
+    """Run a making step; its trace. Raises MakeError with what the step itself said."""
+    lines: list[str] = []
+    left = agent.run(command, on_line=lines.append, limit_s=MAKE_LIMIT_S)
+    try:
+        trace = parse(lines)
+    except ValueError as error:
+        raise MakeError(f"{what}: printed what is not an event: {error}") from error
+    if not trace.finished or left.reason:
+        raise MakeError(f"{what}: {_why(trace, left)}")
+    return trace
+
+
+def _why(trace: Trace, left: Exit) -> str:
+    said = left.stderr.strip().splitlines()[-1:]
+    return left.reason or str(trace.first("end").get("error", "")) or " ".join([f"exit status {left.code}", *said])
+
+
+def variant(home: Home, agent: Agent, wanted: Variant, source: Path) -> Artifact:
+    """The artifact of a variant: from the store, the file as it is, or quantized now. Raises MakeError."""
+    store = Artifacts(home)
+    if found := store.find(wanted.recipe):
+        return found
+    made_by = quantizer("gguf")
+    if wanted.recipe.quantizer == "as_is":
+        facts = made_by.parse(
+            _run(agent, made_by.command(wanted.recipe, str(source), ""), _events, f"reading {source}")
+        )
+        return store.refer(source, wanted.recipe, **facts)
+    tell("making", f"{wanted.model} {wanted.name}")
+    out = store.partial(wanted.recipe)
+    try:
+        trace = _run(agent, made_by.command(wanted.recipe, str(source), str(out)), _events, f"quantizing {wanted.name}")
+        artifact = store.adopt(out, wanted.recipe, **made_by.parse(trace))
+    finally:
+        out.unlink(missing_ok=True)
+    tell("made", f"{wanted.model} {wanted.name}: {artifact.bits_per_weight:.2f} bits per weight")
+    return artifact
+
+
+def _events(lines: list[str]) -> Trace:
+    return runtime("llama_cpp").parse(lines)
+
+
+def base_logits(home: Home, agent: Agent, cell: Cell, base: Artifact, text: Path) -> Path:
+    """llama-perplexity's base-logits file for a quality cell's text and settings; made when it is not there.
+
+    A working file, large and cheap to make again: it is not part of any result. Raises MakeError.
+    """
+    settings = cell.workload.settings
+    key = digest([base.sha256, cell.runtime, cell.build, sorted(settings.items())])
+    path = home.folder("base_logits") / f"{key}.logits"
+    if path.exists():
+        return path
+    tell("making", f"{cell.variant.model} F16 base logits")
+    out = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    asked = replace(cell, workload=Workload(kind="logits", parameters=cell.workload.parameters))
+    files = {"model": str(Artifacts(home).path(base)), "text": str(text), "out": str(out)}
+    under = runtime(cell.runtime)
+    try:
+        _run(agent, under.command(asked, files), under.parse, "base logits")
+        atomic.replace(out, path)
+    finally:
+        out.unlink(missing_ok=True)
+    return path

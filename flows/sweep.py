@@ -1,0 +1,200 @@
+"""The sweep: quantize what is missing, measure every cell on its device, publish what landed.
+
+Prefect gives the order, the names and the states; it keeps no result. A finished cell is a landed
+file, so the same sweep again, after anything, only does what is not there yet.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State as PrefectState
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from agents import Agent, agent
+from flows import make
+from flows.execute import Job, Stopped, run_cell
+from flows.failures import land_failure
+from flows.lanes import Lane, Tally
+from flows.prepare import Prepared, prepare
+from flows.progress import tell
+from quantfarm import planning, sweeps
+from quantfarm.errors import FarmError
+from quantfarm.nouns import Artifact, Cell, Landed, State, Variant
+from storage.artifacts import Artifacts
+from storage.home import Home
+from storage.ingest import ingest
+from storage.landing import Landings
+
+#: Plain calls in order: inputs are not hashed, results not kept (landed files are the results).
+PLAIN: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+MAX_LANES = 64
+
+
+class CellFailed(FarmError):
+    """Shown as the state of the cell's task; the failure itself has landed as a row."""
+
+
+@task(task_run_name="quantize {wanted.model} {wanted.name}", **PLAIN)
+def quantize(home: Home, host: Agent, wanted: Variant, source: Path) -> Artifact:
+    return make.variant(home, host, wanted, source)
+
+
+def _run(home: Home, on: Agent, job: Job, stop: threading.Event) -> Landed:
+    landed = run_cell(home, on, job, stop.is_set)
+    if landed.outcome.state is not State.OK:
+        raise CellFailed(f"{landed.outcome.stage}: {landed.outcome.reason}")
+    return landed
+
+
+@task(task_run_name="bench {job.cell.label}", **PLAIN)
+def bench(home: Home, on: Agent, job: Job, stop: threading.Event) -> Landed:
+    return _run(home, on, job, stop)
+
+
+@task(task_run_name="evaluate {job.cell.label}", **PLAIN)
+def evaluate(home: Home, on: Agent, job: Job, stop: threading.Event) -> Landed:
+    return _run(home, on, job, stop)
+
+
+@task(**PLAIN)
+def publish(home: Home) -> int:
+    """Carry what landed into the database; the version published."""
+    return ingest(home, on_wait=lambda holder: tell("waiting", f"the database is in use by {holder}; waiting for it"))
+
+
+@task(task_run_name="lane {lane.agent.profile.name}", **PLAIN)
+def run_lane(lane: Lane, tally: Tally) -> None:
+    lane.go(tally)
+
+
+@dataclass(slots=True)
+class _Sweep:
+    """One sweep while it runs."""
+
+    home: Home
+    prepared: Prepared
+    stop: threading.Event
+    artifacts: dict[str, Artifact]  # by recipe id
+    unmade: dict[str, str]  # recipe id -> why it could not be made
+
+    def measure(self, on: Agent, job: Job) -> Landed:
+        """Run a cell as a Prefect task. Its failure is a landed row and the task's red state."""
+        if reason := self.unmade.get(job.cell.variant.recipe.id):
+            return land_failure(self.home, job, "quantize", reason)
+        kind = evaluate if job.cell.workload.kind == "quality" else bench
+        state: PrefectState[Any] = kind(self.home, on, job, self.stop, return_state=True)
+        if self.stop.is_set():
+            raise Stopped("stopped: what was finished is kept")
+        landed = Landings(self.home).get(job.cell.id, job.attempt)
+        if landed is None:  # it could not even be written down: a full disk, say
+            state.result(raise_on_failure=True)
+            raise FarmError(f"{job.cell.label} did not land")
+        return landed
+
+    def job(self, cell: Cell, attempt: int) -> Job:
+        recipe, sweep = cell.variant.recipe.id, self.prepared.sweep
+        artifact = self.artifacts.get(recipe) or _nothing(cell)
+        files: dict[str, Path] = {}
+        if recipe in self.artifacts:
+            files["model"] = Artifacts(self.home).path(artifact)
+        if cell.workload.kind == "quality":
+            files |= self.quality_files(cell)
+        return Job(
+            cell=cell, attempt=attempt, artifact=artifact, files=files, sweep=self.prepared.id, limit_s=sweep.limit_s
+        )
+
+    def quality_files(self, cell: Cell) -> dict[str, Path]:
+        files = {"text": self.prepared.text}
+        base = planning.base(self.prepared.source)
+        if base and base.recipe.id in self.artifacts:
+            host, artifact = self.prepared.host, self.artifacts[base.recipe.id]
+            files["base_logits"] = make.base_logits(self.home, host, cell, artifact, self.prepared.text)
+        return files
+
+    def make_missing(self, pending: list[Cell]) -> None:
+        """Every variant that a pending cell needs, and the base where one is compared with it."""
+        wanted = {cell.variant.recipe.id: cell.variant for cell in pending}
+        base = planning.base(self.prepared.source)
+        if base and any(cell.workload.kind == "quality" for cell in pending):
+            wanted[base.recipe.id] = base
+        for recipe, variant in wanted.items():
+            state: PrefectState[Any] = quantize(
+                self.home, self.prepared.host, variant, self.prepared.source_file, return_state=True
+            )
+            made = state.result(raise_on_failure=False)
+            if isinstance(made, Artifact):
+                self.artifacts[recipe] = made
+            else:
+                self.unmade[recipe] = str(made)
+
+
+def _nothing(cell: Cell) -> Artifact:
+    return Artifact(sha256="", size=0, recipe=cell.variant.recipe)
+
+
+@flow(
+    name="sweep",
+    flow_run_name="sweep {model}",
+    task_runner=ThreadPoolTaskRunner(max_workers=MAX_LANES),  # pyright: ignore[reportArgumentType]
+    persist_result=False,
+    validate_parameters=False,
+)
+def sweep(model: str = "reference", **request: Any) -> dict[str, int | str]:
+    """Measure a model's quantizations on devices. Parameters: those of a sweep file (quantfarm.sweeps.Sweep).
+
+    Returns the counts `ok`, `failed`, `known` (were there already), `skipped`, the sweep's id and the
+    database version published. Raises UsageError before anything runs.
+    """
+    home = Home.default()
+    prepared = prepare(home, sweeps.request({"model": model, **request}, "the request"))
+    tell("plan", plan=prepared.plan)
+    tally = Tally()
+    stop = threading.Event()
+    try:
+        _carry_out(_Sweep(home, prepared, stop, {}, {}), tally)
+    finally:
+        stop.set()
+        version = publish(home)
+    tell("done")
+    return {
+        "sweep": prepared.id,
+        "ok": tally.ok,
+        "failed": tally.failed,
+        "known": tally.known,
+        "skipped": len(prepared.plan.skips),
+        "version": version,
+    }
+
+
+def _carry_out(running: _Sweep, tally: Tally) -> None:
+    prepared, home = running.prepared, running.home
+    landings = Landings(home)
+    pending = [c for c in prepared.plan.cells if prepared.sweep.fresh or not landings.finished(c.id)]
+    if pending:
+        with prepared.host.lease(prepared.holder, lambda who: tell("waiting", f"this machine is in use by {who}")):
+            running.make_missing(pending)
+    lanes = [
+        Lane(
+            home=home,
+            agent=agent(profile),
+            cells=[cell for cell in prepared.plan.cells if cell.profile == profile],
+            job=running.job,
+            run=running.measure,
+            holder=prepared.holder,
+            retries=prepared.sweep.retries,
+            fresh=prepared.sweep.fresh,
+        )
+        for profile in dict.fromkeys(cell.profile for cell in prepared.plan.cells)
+    ]
+    if len(lanes) == 1:
+        return lanes[0].go(tally)
+    futures = [run_lane.submit(lane, tally) for lane in lanes]
+    for future in futures:
+        future.result()
+    return None
