@@ -1,0 +1,122 @@
+"""A request is checked whole before anything runs: unknown keys, suites, kinds and values are one message each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quantfarm import planning, sweeps
+from quantfarm.errors import UsageError
+from quantfarm.nouns import DeviceProfile, Limits
+from quantfarm.planning import Source
+from quantfarm.sweeps import DEFAULT_QUANTS, Sweep
+
+SHAPE = {"n_layer": 28, "n_head_kv": 8, "head_dim": 128, "n_vocab": 128256}
+SOURCE = Source(name="llama", id="s" * 64, quant="F16", n_params=3_200_000_000, size=6_400_000_000, shape=SHAPE)
+DEVICE = DeviceProfile(name="desk", cores=8, memory_mib=65536)
+
+
+def plan(sweep: Sweep, source: Source = SOURCE, device: DeviceProfile = DEVICE) -> planning.Plan:
+    return planning.plan(sweep, [device], source, "t" * 64)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"quant": ["F16"]}, "unknown key 'quant' in here: did you mean quants"),
+        ({"suite": "quik"}, "unknown suite 'quik': did you mean quick"),
+        ({"launches": 0}, "launches: .*greater than or equal to 1.*given 0"),
+        ({"workloads": [{"kind": "benhc"}]}, "unknown workload kind 'benhc' in here: did you mean bench"),
+        ({"workloads": [{"kind": "app", "n_depth": 1}]}, "unknown parameter of a app workload 'n_depth'"),
+        ({"common": {"treads": 1}}, r"unknown key 'common\.treads' in here: did you mean common\.threads"),
+        ({"quants": "F16"}, "quants: "),
+    ],
+)
+def test_a_mistake_is_one_message(content: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        sweeps.request(content, "here")
+
+
+def test_an_unknown_quant_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown quant 'Q4_KM': did you mean Q4_K_M"):
+        plan(Sweep(quants=("Q4_KM",)))
+
+
+def test_an_unknown_runtime_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown runtime 'llama.cpp': did you mean llama_cpp"):
+        plan(Sweep(runtimes=("llama.cpp",)))
+
+
+def test_a_file_is_read_relative_to_itself_and_options_take_the_place_of_what_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("model: ./m.gguf\ntext: t.txt\nsuite: speed\ncommon: {threads: 2, n_prompt: 64}\n")
+    sweep = sweeps.read(path, {"suite": "quick", "common": {"threads": 4}})
+    assert sweep.model == str((tmp_path / "m.gguf").resolve())
+    assert sweep.text == tmp_path / "t.txt"
+    assert sweep.suite == "quick"
+    assert sweep.common == {"threads": 4, "n_prompt": 64}
+
+
+def test_a_missing_file_is_said() -> None:
+    with pytest.raises(UsageError, match=r"no such file: nowhere\.yaml"):
+        sweeps.read(Path("nowhere.yaml"), {})
+
+
+def test_a_plan_asks_every_question_as_often_as_launches_say_and_quality_once() -> None:
+    made = plan(Sweep(suite="quick", launches=4))
+    kinds = [cell.workload.kind for cell in made.cells]
+    assert {cell.variant.name for cell in made.cells} == set(DEFAULT_QUANTS)
+    assert kinds.count("bench") == kinds.count("app") == 7 * 4
+    assert kinds.count("quality") == 7
+    assert len({cell.id for cell in made.cells}) == len(made.cells)
+
+
+def test_quality_is_planned_once_however_many_devices_there_are() -> None:
+    devices = [DEVICE, DeviceProfile(name="lap", cores=4, memory_mib=65536)]
+    made = planning.plan(Sweep(suite="quality"), devices, SOURCE, "t" * 64)
+    assert len(made.cells) == len(DEFAULT_QUANTS)
+
+
+def test_the_order_of_cells_does_not_follow_the_quantization() -> None:
+    order = [cell.variant.name for cell in plan(Sweep(suite="speed", launches=6)).cells]
+    assert order != sorted(order)
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    assert all(set(half) == set(DEFAULT_QUANTS) for half in halves)
+
+
+def test_threads_are_the_devices_cores_unless_the_request_says() -> None:
+    assert {c.workload.settings["threads"] for c in plan(Sweep()).cells} == {8}
+    assert {c.workload.settings["threads"] for c in plan(Sweep(common={"threads": 2})).cells} == {2}
+
+
+def test_what_does_not_fit_is_skipped_with_the_sum() -> None:
+    small = DeviceProfile(name="phone", cores=4, memory_mib=8192, limits=Limits(memory_mib=3277))
+    made = plan(Sweep(quants=("F16", "Q4_K_M"), suite="speed"), device=small)
+    assert {cell.variant.name for cell in made.cells} == {"Q4_K_M"}
+    assert {skip.variant for skip in made.skips} == {"F16"}
+    assert made.skips[0].reason.startswith("needs about 6.")
+    assert "weights 6.0 + KV cache 0.1" in made.skips[0].reason
+    assert made.skips[0].reason.endswith("phone may use 3.2 GiB")
+
+
+def test_a_runtime_that_a_device_lacks_is_a_skip_that_says_so() -> None:
+    made = plan(Sweep(), device=DeviceProfile(name="box", cores=4, memory_mib=65536, runtimes=("mlx",)))
+    assert not made.cells
+    assert {skip.reason for skip in made.skips} == {"box does not have llama_cpp (it has mlx)"}
+
+
+def test_a_workload_that_a_runtime_cannot_measure_is_a_skip_that_says_so() -> None:
+    made = plan(Sweep(runtimes=("llama_bench",), quants=("Q8_0",)))
+    assert {skip.workload.split()[0] for skip in made.skips} == {"app", "quality"}
+    assert "llama_bench does not measure" in made.skips[0].reason
+
+
+def test_a_quantized_model_is_measured_as_it_is_and_not_quantized_again() -> None:
+    given = Source(name="m", id="s" * 64, quant="Q4_K_M", n_params=10**9, size=6 * 10**8)
+    made = plan(Sweep(suite="speed"), source=given)
+    assert {cell.variant.name for cell in made.cells} == {"Q4_K_M"}
+    assert {cell.variant.recipe.quantizer for cell in made.cells} == {"as_is"}
+    assert planning.base(given) is None
+    with pytest.raises(UsageError, match=r"m is quantized already \(Q4_K_M\): Q8_0 can only be made from"):
+        plan(Sweep(quants=("Q8_0",)), source=given)
