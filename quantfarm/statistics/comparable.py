@@ -1,0 +1,80 @@
+"""Which candidates may be compared with each other, and why the others may not."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+from quantfarm.candidates import Candidate
+from quantfarm.statistics.resample import MEMORY, SPEED, has_chunks, launch_values
+
+T = TypeVar("T", bound=Hashable)
+
+NAMES = {
+    SPEED: "decode speed",
+    "bench_tg": "token generation speed",
+    MEMORY: "peak memory",
+    "ppl": "perplexity",
+    "kld_mean": "KL divergence",
+}
+
+
+def reasons_against(candidates: Sequence[Candidate], speed: str, quality: str) -> list[str]:
+    """For each candidate why it cannot be compared; empty when it can.
+
+    Compared are those that have every figure, of the workloads and the text that most of them have.
+    """
+    reasons = [_missing(c, speed, quality) for c in candidates]
+    for metric in (speed, MEMORY):
+        _odd_ones_out(candidates, reasons, _workload_of(metric), _other_workload(metric))
+    _odd_ones_out(candidates, reasons, text_of, lambda own, usual: f"its {NAMES[quality]} is {_said(own, usual)}")
+    return reasons
+
+
+def _odd_ones_out(
+    candidates: Sequence[Candidate], reasons: list[str], of: Callable[[Candidate], T], say: Callable[[T, T], str]
+) -> None:
+    """Gives a reason to whoever has none yet and is not like most."""
+    have = Counter(of(c) for c, reason in zip(candidates, reasons, strict=True) if not reason)
+    usual = max(sorted(have, key=repr), key=have.__getitem__) if have else None
+    for i, candidate in enumerate(candidates):
+        if usual is not None and not reasons[i] and of(candidate) != usual:
+            reasons[i] = say(of(candidate), usual)
+
+
+def _missing(candidate: Candidate, speed: str, quality: str) -> str:
+    wanted = [NAMES.get(m, m) for m in (speed, MEMORY, quality) if not _usable(candidate, m)]
+    if not wanted:
+        return ""
+    because = f" ({'; '.join(candidate.failures)})" if candidate.failures else ""
+    return f"no {' and no '.join(wanted)}{because}"
+
+
+def _usable(candidate: Candidate, metric: str) -> bool:
+    value = candidate.value(metric)
+    if value is None:
+        return False
+    values = (value, *launch_values(candidate, metric))
+    return all(math.isfinite(v) and (v > 0 or metric.startswith("kld")) for v in values)
+
+
+def _workload_of(metric: str) -> Callable[[Candidate], str]:
+    return lambda candidate: candidate.workloads.get(metric, "")
+
+
+def _other_workload(metric: str) -> Callable[[str, str], str]:
+    name = NAMES.get(metric, metric)
+    return lambda own, usual: f"its {name} is of '{own}', the others' of '{usual}'"
+
+
+def text_of(candidate: Candidate) -> tuple[str, tuple[int, ...]]:
+    """What a loss was measured on: equal for those whose losses may be compared."""
+    return candidate.text_sha256, candidate.chunk_tokens if has_chunks(candidate) else ()
+
+
+def _said(own: tuple[str, tuple[int, ...]], usual: tuple[str, tuple[int, ...]]) -> str:
+    if own[0] != usual[0]:
+        return f"of another text ({own[0][:12] or 'unknown'}) than the others' ({usual[0][:12] or 'unknown'})"
+    return f"of {len(own[1]) or 'no'} chunks of the text, the others' of {len(usual[1]) or 'none'}"

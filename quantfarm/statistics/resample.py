@@ -1,0 +1,104 @@
+"""Bootstrap draws of a candidate's figures: speed and memory by launch, loss by chunks shared by all.
+
+Every candidate draws from a generator of its own, seeded by its name, and chunk draws from one seeded by
+the text: so a figure's draws do not depend on which other candidates are looked at, or in what order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantfarm.candidates import Candidate
+
+Array = NDArray[np.float64]
+#: The axes of a decision besides the loss.
+SPEED, MEMORY = "decode_tps", "resident_peak"
+#: Half-width of a 95 % normal interval in standard errors.
+Z95 = 1.959964
+
+
+def key(candidate: Candidate) -> str:
+    """What tells one candidate from another."""
+    c = candidate
+    return "|".join((c.device, c.model, c.variant, c.runtime, c.build, c.artifact))
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    digest = hashlib.sha256("\0".join(names).encode()).digest()
+    return np.random.default_rng([seed, *np.frombuffer(digest[:16], dtype="<u4").tolist()])
+
+
+def launch_values(candidate: Candidate, metric: str) -> tuple[float, ...]:
+    """The value of each launch; the summary's one where launches were not kept."""
+    return candidate.launches.get(metric) or (candidate.figures[metric].value,)
+
+
+def log_medians(candidate: Candidate, metric: str, draws: int, seed: int) -> Array:
+    """ln of the median of launches drawn with replacement. Shape (draws,); constant for one launch."""
+    values = np.asarray(launch_values(candidate, metric))
+    if len(values) == 1:
+        return np.full(draws, math.log(values[0]))
+    picks = generator(seed, key(candidate), metric).integers(0, len(values), size=(draws, len(values)))
+    return np.log(np.median(values[picks], axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Loss in nats (ln PPL, or KLD) of n candidates: estimate (n,), draws (draws, n), margin of a pair (n, n)."""
+
+    estimate: Array
+    drawn: Array
+    margin: Array
+
+
+def losses(candidates: Sequence[Candidate], metric: str, draws: int, seed: int, ses: float) -> Losses:
+    """Losses of candidates measured on one text with the same chunks (or all without chunks); the margin
+    of a pair is `ses` standard errors of its difference: paired by chunk where there are chunks."""
+    if metric == "ppl" and has_chunks(candidates[0]):
+        return _chunk_losses(candidates, draws, seed, ses)
+    figures = [figure_loss(c, metric) for c in candidates]
+    estimate, error = np.array([f[0] for f in figures]), np.array([f[1] for f in figures])
+    noise = np.stack([generator(seed, key(c), metric).standard_normal(draws) for c in candidates], axis=1)
+    return Losses(estimate, estimate + error * noise, ses * np.hypot(error[:, None], error[None, :]))
+
+
+def has_chunks(candidate: Candidate) -> bool:
+    """Whether its perplexity can be resampled: one chunk says nothing about the spread between chunks."""
+    return len(candidate.chunk_nll) > 1
+
+
+def figure_loss(candidate: Candidate, metric: str) -> tuple[float, float]:
+    """Estimate and standard error in nats from a figure and its 95 % interval (0 where it has none)."""
+    s = candidate.figures[metric]
+    error = (s.high - s.low) / (2 * Z95) if s.low is not None and s.high is not None else 0.0
+    return (math.log(s.value), error / s.value) if metric == "ppl" else (s.value, error)
+
+
+def _chunk_losses(candidates: Sequence[Candidate], draws: int, seed: int, ses: float) -> Losses:
+    nll = np.array([c.chunk_nll for c in candidates])
+    tokens = np.array(candidates[0].chunk_tokens, dtype=np.float64)
+    even = np.full(len(tokens), 1 / len(tokens))
+    text = generator(seed, "chunks", candidates[0].text_sha256)
+    counts = text.multinomial(len(tokens), even, size=draws).astype(np.float64)  # one resample for all
+    drawn = (counts @ nll.T) / (counts @ tokens)[:, None]
+    return Losses(nll.sum(axis=1) / tokens.sum(), drawn, ses * paired_errors(nll, tokens))
+
+
+def paired_errors(nll: Array, tokens: Array) -> Array:
+    """Standard error of the difference in mean nll of each pair. `nll` (n, chunks), `tokens` (chunks,) -> (n, n).
+
+    The ratio estimator's, on paired chunks (Cochran, Sampling Techniques, §6.3): the squared length of the
+    difference of the two candidates' residuals.
+    """
+    chunks = len(tokens)
+    residuals = (nll - tokens * (nll.sum(axis=1) / tokens.sum())[:, None]) / tokens.sum()
+    products = residuals @ residuals.T * (chunks / (chunks - 1))
+    length = np.diag(products)[:, None] + np.diag(products)[None, :]
+    difference = length - 2 * products
+    return np.sqrt(np.where(difference > 1e-12 * length, difference, 0.0))  # what cancels is rounding
