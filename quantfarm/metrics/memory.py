@@ -1,0 +1,44 @@
+"""Memory of one launch in MiB: all that was resident at the most, and what could not be dropped (METHOD §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from quantfarm.metrics import faults
+from quantfarm.nouns import Measurement, Trace
+
+
+def _largest(figures: Iterable[Mapping[str, Any]], name: str) -> float | None:
+    values = [f[name] for f in figures if f.get(name) is not None]
+    return max(values, default=None)
+
+
+def _resident(trace: Trace) -> tuple[float | None, str]:
+    """The process's own high-water mark at its end; else the largest that the sampler saw."""
+    own = [e for e in trace.of("memory") if e.get("hwm_mib") is not None]
+    if own:
+        return own[-1]["hwm_mib"], "estimated" if own[-1].get("estimated") else ""
+    seen = [s["values"] for s in trace.of("sample")]
+    peak = _largest(seen, "hwm_mib")
+    return (peak, "estimated: from samples") if peak else (_largest(seen, "rss_mib"), "estimated: from samples")
+
+
+def _committed(trace: Trace) -> tuple[float | None, str]:
+    own = trace.of("memory")
+    figures = [*own, *(s["values"] for s in trace.of("sample"))]
+    estimated = not own or any(e.get("estimated") for e in own)
+    return _largest(figures, "rss_anon_mib"), "estimated" if estimated else ""
+
+
+def measure(trace: Trace) -> list[Measurement]:
+    """resident_peak, committed_peak. None of an unfinished trace, and none of a quality run, whose own
+    arrays of logits would count as the model's."""
+    if not trace.finished or trace.of("chunk"):
+        return []
+    invalid, found = faults.remark(trace), list[Measurement]()
+    for metric, (value, estimated) in (("resident_peak", _resident(trace)), ("committed_peak", _committed(trace))):
+        if value is not None:
+            remark = "; ".join(text for text in (invalid, estimated) if text)
+            found.append(Measurement(metric=metric, value=value, unit="MiB", samples=(value,), remark=remark))
+    return found

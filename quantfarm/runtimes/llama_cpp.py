@@ -1,0 +1,58 @@
+"""llama.cpp through llama-cpp-python, measured by our own runner with the sampler beside it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from quantfarm.errors import UsageError
+from quantfarm.nouns import Cell, Scalar, Trace
+from quantfarm.runtimes import events
+
+#: Samples a second of the sampler beside a run (METHOD §4).
+HZ = 10
+
+
+def runner_file(name: str) -> Path:
+    """A program of `runners/`, which lies beside the package. Raises UsageError when it is not there."""
+    path = Path(__file__).resolve().parents[2] / "runners" / name
+    if not path.is_file():
+        raise UsageError(f"the runner {name} is missing from {path.parent}: install quantfarm again")
+    return path
+
+
+def sampled(python: str, files: Mapping[str, str], *options: str) -> list[str]:
+    """The start of a command that is run under the sampler; the command itself follows."""
+    sampler = files.get("sampler") or str(runner_file("sampler.py"))
+    return [python, "-P", sampler, "--hz", str(HZ), *options, "--"]
+
+
+class LlamaCpp:
+    name = "llama_cpp"
+    formats = frozenset({"gguf"})
+    workloads = frozenset({"bench", "app", "quality", "logits"})
+
+    def build(self) -> str:
+        try:
+            return f"llama-cpp-python {metadata.version('llama-cpp-python')}"
+        except metadata.PackageNotFoundError:
+            return ""
+
+    def command(self, cell: Cell, files: Mapping[str, str]) -> Sequence[str]:
+        """`files`: `model`; for quality `text` and perhaps `base_logits`; for logits `text` and `out`; on
+        other machines also `python`, `runner` and `sampler`."""
+        python = files.get("python") or sys.executable
+        runner = files.get("runner") or str(runner_file("llama_cpp.py"))
+        request = json.dumps(self.request(cell, files), ensure_ascii=True)
+        return [*sampled(python, files), python, "-P", runner, "--request", request]
+
+    def request(self, cell: Cell, files: Mapping[str, str]) -> dict[str, Scalar]:
+        """What the runner is asked: the workload's parameters and the paths on the device."""
+        paths = {name: files[name] for name in ("model", "text", "base_logits", "out") if name in files}
+        return {**cell.workload.settings, "kind": cell.workload.kind, **paths}
+
+    def parse(self, lines: Iterable[str]) -> Trace:
+        return events.parse(lines)
