@@ -1,0 +1,64 @@
+"""llama.cpp's own quantizations, made by the runner `quantize_gguf.py` through llama-cpp-python."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from quantfarm.errors import UsageError, unknown
+from quantfarm.nouns import Recipe, Trace
+
+RUNNER = Path(__file__).resolve().parent.parent.parent / "runners" / "quantize_gguf.py"
+#: The recipe of a file that is used as it was given.
+AS_IS = "as_is"
+
+
+class Gguf:
+    """Plain GGUF types: those that llama.cpp makes with no importance matrix.
+
+    `command` of an `as_is` recipe makes nothing: it reads what the given file is.
+    """
+
+    name = "gguf"
+    format = "gguf"
+    quants: tuple[str, ...] = (
+        *("F32", "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0"),
+        *("IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_S", "Q2_K"),
+    )
+
+    def tool(self) -> str:
+        """`llama-cpp-python 0.3.36`; empty when it is not installed."""
+        try:
+            return f"llama-cpp-python {importlib.metadata.version('llama-cpp-python')}"
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+
+    def command(self, recipe: Recipe, source: str, out: str) -> Sequence[str]:
+        """Raises UsageError for a quantization or an option that is not made here."""
+        request: dict[str, Any] = {"kind": "inspect", "source": source}
+        if recipe.quantizer != AS_IS:
+            self._check(recipe)
+            request = {"kind": "quantize", "source": source, "out": out, "quant": recipe.quant}
+        return [sys.executable, "-P", str(RUNNER), "--request", json.dumps(request, sort_keys=True)]
+
+    def parse(self, trace: Trace) -> Mapping[str, Any]:
+        """Raises ValueError when the trace holds no result."""
+        result = trace.first("result")
+        if not result:
+            raise ValueError("no result event")
+        return {
+            "bits_per_weight": float(result["bits_per_weight"]),
+            "types": dict(result["types"]),
+            "fallbacks": tuple(result["fallbacks"]),
+            "facts": dict(result["facts"]),
+        }
+
+    def _check(self, recipe: Recipe) -> None:
+        if recipe.quant not in self.quants:
+            raise unknown("quant", recipe.quant, self.quants)
+        if recipe.options:
+            raise UsageError(f"the GGUF quantizer takes no options, and was given {dict(recipe.options)}")

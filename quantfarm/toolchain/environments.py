@@ -1,0 +1,138 @@
+"""Python environments of their own: one that holds the build tools, one for the converter.
+
+The user's own package index is used: pip's configuration as it is, and handed on to uv, which
+does not read it. An environment without its mark was not finished: it is made anew.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from quantfarm.errors import FarmError
+from quantfarm.toolchain import cache
+from quantfarm.toolchain.news import Step, Tell, nobody
+from quantfarm.toolchain.process import run
+
+MARK = "finished"
+#: pip's setting -> uv's variable for the same.
+FOR_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "cert": "SSL_CERT_FILE",
+}
+
+
+def python_of(environment: Path) -> Path:
+    return environment / "bin" / "python"
+
+
+def _say(tell: Tell) -> Callable[[str], None]:
+    return lambda note: tell(Step(what="wait", note=note))
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join([sys.version, *parts]).encode()).hexdigest()[:12]
+
+
+def tools(tell: Tell = nobody) -> Path:
+    """The environment that has pip (and cmake, ninja, uv where the machine has none); its folder."""
+    path = cache.folder("environments") / f"tools-{_digest([])}"
+    with cache.locked(path.with_suffix(".lock"), _say(tell)):
+        if not (path / MARK).exists():
+            tell(Step(what="environment for build tools"))
+            shutil.rmtree(path, ignore_errors=True)
+            _make(path)
+            (path / MARK).touch()
+    return path
+
+
+def _make(path: Path) -> None:
+    """With pip inside: from the standard library, or from uv where the distribution left ensurepip out."""
+    try:
+        run([sys.executable, "-m", "venv", str(path)], what="making a Python environment")
+    except FarmError:
+        uv = shutil.which("uv")
+        if not uv:
+            raise
+        shutil.rmtree(path, ignore_errors=True)
+        run([uv, "venv", "--seed", "--python", sys.executable, str(path)], what="making a Python environment")
+
+
+def program(name: str, package: str, tell: Tell = nobody) -> Path:
+    """A program from the path, else beside this Python, else from its package on the index."""
+    beside = Path(sys.executable).parent
+    if found := shutil.which(name) or shutil.which(name, path=str(beside)):
+        return Path(found)
+    environment = tools(tell)
+    found = environment / "bin" / name
+    if not found.exists():
+        tell(Step(what=f"installing {package}"))
+        run([str(python_of(environment)), "-m", "pip", "install", "--quiet", package], what=f"installing {package}")
+    return found
+
+
+def pip_settings(python: Path) -> dict[str, str]:
+    """pip's settings in effect (files and variables), e.g. {"find-links": …}; the later source wins."""
+    said = subprocess.run(
+        [str(python), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    settings: dict[str, str] = {}
+    for line in said.splitlines():
+        name, _, value = line.partition("=")
+        section, _, key = name.rpartition(".")
+        if section in ("global", "install", "site", "user", ":env:") and value:
+            settings[key] = str(ast.literal_eval(value))
+    return settings
+
+
+def uv_variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """pip's settings for uv, where the user has not told uv something else."""
+    given = {FOR_UV[key]: value for key, value in settings.items() if key in FOR_UV}
+    if "UV_INDEX" in given:  # pip looks in every index for the best version; uv would stop at the first
+        given["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    for name in ("UV_INDEX", "UV_FIND_LINKS"):
+        if name in given:
+            given[name] = (" " if name == "UV_INDEX" else ",").join(given[name].split())
+    return {name: value for name, value in given.items() if name not in os.environ}
+
+
+def environment(name: str, requirements: Sequence[str], tell: Tell = nobody) -> Path:
+    """An environment with these requirements, made once; its folder. Raises FarmError with what to do."""
+    path = cache.folder("environments") / f"{name}-{_digest(requirements)}"
+    with cache.locked(path.with_suffix(".lock"), _say(tell)):
+        if not (path / MARK).exists():
+            shutil.rmtree(path, ignore_errors=True)
+            _install(path, name, requirements, tell)
+            (path / MARK).touch()
+    return path
+
+
+def _install(path: Path, name: str, requirements: Sequence[str], tell: Tell) -> None:
+    uv = str(program("uv", "uv>=0.9", tell))
+    settings = pip_settings(python_of(tools(tell)))
+    variables = uv_variables(settings)
+    cache.need_room(path.parent, 2500, f"the environment for {name}")
+    tell(Step(what=f"environment for {name}", note="installing " + ", ".join(requirements)))
+    base = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    python = base if Path(base).exists() else sys.executable
+    run([uv, "venv", "--quiet", "--python", python, str(path)], what="making a Python environment")
+    command = [uv, "pip", "install", "--quiet", "--python", str(python_of(path)), *torch_backend(settings)]
+    run([*command, *requirements], what=f"installing what {name} needs", environment=variables)
+
+
+def torch_backend(settings: Mapping[str, str]) -> list[str]:
+    """uv's option for torch without CUDA: on Linux, unless it is chosen already or lies in a local folder."""
+    if sys.platform != "linux" or "UV_TORCH_BACKEND" in os.environ:
+        return []
+    links = [*settings.get("find-links", "").split(), *os.environ.get("UV_FIND_LINKS", "").split(",")]
+    if any(list(Path(place).glob("torch-*+cpu-*.whl")) for place in links if Path(place).is_dir()):
+        return []
+    return ["--torch-backend", "cpu"]

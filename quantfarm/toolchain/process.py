@@ -1,0 +1,95 @@
+"""Running the programs of others: lines as they come, the whole log kept, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from quantfarm.errors import FarmError
+
+#: What their logs say -> what a user can do about it.
+KNOWN = {
+    "No space left on device": "the disk is full: make room, or set QUANTFARM_CACHE to a folder elsewhere",
+    "Temporary failure in name resolution": "no network: the package index cannot be reached",
+    "Name or service not known": "no network: the package index cannot be reached",
+    "nodename nor servname provided": "no network: the package index cannot be reached",
+    "Failed to establish a new connection": "no network: the package index cannot be reached",
+    "Network is unreachable": "no network: the package index cannot be reached",
+    "Connection refused": "no network: the package index cannot be reached",
+    "dns error": "no network: the package index cannot be reached",
+    "Could not find a version": "the package index in use does not have it",
+    "No CMAKE_CXX_COMPILER could be found": "no C++ compiler: install one (Debian: apt install g++; macOS: xcode-select "
+    "--install)",
+    "No CMAKE_C_COMPILER could be found": "no C compiler: install one (Debian: apt install gcc g++; macOS: xcode-select "
+    "--install)",
+}
+
+
+def explain(log: str) -> str:
+    """What a user can do about a failed program, from its log; else the last line that speaks of an error."""
+    for said, advice in KNOWN.items():
+        if said in log:
+            return advice
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return (errors or lines or ["it said nothing"])[-1][:300]
+
+
+def run(
+    command: Sequence[str],
+    *,
+    what: str,
+    log: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+    environment: Mapping[str, str] | None = None,
+    keep_fds: Sequence[int] = (),
+    niceness: int = 0,
+) -> str:
+    """Runs to the end and returns its output (stdout and stderr together), which is also kept in `log`.
+
+    Raises FarmError "what: advice (log)" when it fails. The whole process group is ended when
+    this program is interrupted.
+    """
+    try:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            pass_fds=tuple(keep_fds),
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        raise FarmError(f"{what}: cannot start {command[0]}: {error.strerror}") from error
+    if niceness:
+        os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
+    said = _read(process, on_line)
+    if log:
+        log.write_text(said)
+    if process.returncode:
+        where = f" (log: {log})" if log else ""
+        raise FarmError(f"{what} failed: {explain(said)}{where}")
+    return said
+
+
+def _read(process: subprocess.Popen[str], on_line: Callable[[str], None] | None) -> str:
+    lines: list[str] = []
+    assert process.stdout
+    try:
+        with process.stdout:
+            for line in process.stdout:
+                lines.append(line)
+                if on_line:
+                    on_line(line.rstrip("\n"))
+        process.wait()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+    return "".join(lines)

@@ -1,0 +1,343 @@
+"""Quantize a GGUF with llama.cpp, or say what is in one: events as JSON lines on stdout.
+
+    python -P quantize_gguf.py --request '{"source": …, "out": …, "quant": "Q4_K_M", "threads": 2}'
+    python -P quantize_gguf.py --request '{"kind": "inspect", "source": …}'
+
+The result is read from the file that was written, not from what was asked for.
+Needs llama-cpp-python >= 0.3.36.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import math
+import mmap
+import os
+import platform
+import re
+import struct
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+#: llama.h, enum llama_ftype: those that need no importance matrix.
+FTYPES = {
+    "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11,
+    "Q3_K_M": 12, "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18,
+    "IQ4_NL": 25, "IQ3_S": 26, "IQ3_M": 27, "IQ4_XS": 30, "BF16": 32,
+}  # fmt: skip
+#: Names of file types that are read but not made here.
+OTHER_FTYPES = {
+    19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 28: "IQ2_S", 29: "IQ2_M",
+    31: "IQ1_M", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
+}  # fmt: skip
+FTYPE_NAMES = {number: name for name, number in FTYPES.items()} | OTHER_FTYPES
+UNQUANTIZED = ("F32", "F16", "BF16")
+STEP = re.compile(r"\[\s*(\d+)/\s*(\d+)\] ")
+FALLBACK = re.compile(r"warning: (\S+)\s+- ncols.*required for type\s+(\w+)\).*falling back to\s+(\w+)")
+events = sys.stdout
+
+
+class Failure(Exception):
+    """What went wrong, in one line, and at which stage."""
+
+    def __init__(self, stage: str, reason: str, retryable: bool = False) -> None:
+        super().__init__(reason)
+        self.stage, self.retryable = stage, retryable
+
+
+def emit(event: str, **fields: Any) -> None:
+    print(json.dumps({"event": event, "t": time.monotonic_ns(), **fields}), file=events, flush=True)
+
+
+# --- the file format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md ---
+
+SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+STRING, ARRAY = 8, 9
+
+
+class Header:
+    """The keys and tensors that a GGUF promises. Raises Failure when it does not even hold its header."""
+
+    def __init__(self, data: mmap.mmap | bytes) -> None:
+        self.data, self.at = data, 0
+        if bytes(data[:4]) != b"GGUF":
+            raise Failure("load", f"not a GGUF: it begins with {bytes(data[:4])!r}")
+        self.at = 4
+        version = self.number("<I")
+        if version not in (2, 3):
+            raise Failure("load", f"GGUF version {version} is not one this program reads (2 or 3)")
+        n_tensors, n_keys = self.number("<Q"), self.number("<Q")
+        self.keys = {self.text(): self.value(self.number("<I")) for _ in range(n_keys)}
+        self.tensors = [self.tensor() for _ in range(n_tensors)]
+        alignment = self.keys.get("general.alignment", 32)
+        self.data_start = -(-self.at // alignment) * alignment
+
+    def number(self, form: str) -> Any:
+        (value,) = struct.unpack_from(form, self.data, self.at)
+        self.at += struct.calcsize(form)
+        return value
+
+    def text(self) -> str:
+        length = self.number("<Q")
+        if self.at + length > len(self.data):
+            raise struct.error("a text reaches beyond the end of the file")
+        found = bytes(self.data[self.at : self.at + length])
+        self.at += length
+        return found.decode("utf-8", errors="replace")
+
+    def value(self, kind: int) -> Any:
+        """A scalar or a text; of an array its length alone."""
+        if kind == STRING:
+            return self.text()
+        if kind == ARRAY:
+            return self.array()
+        if kind not in SCALARS:
+            raise Failure("load", f"a value of unknown type {kind} at byte {self.at}: the header is damaged")
+        return self.number(SCALARS[kind])
+
+    def array(self) -> int:
+        kind, length = self.number("<I"), self.number("<Q")
+        if kind in SCALARS:
+            self.at += length * struct.calcsize(SCALARS[kind])
+        else:
+            for _ in range(length):
+                self.value(kind)
+        return length
+
+    def tensor(self) -> tuple[str, list[int], int, int]:
+        """Name, shape (ggml order), type number, offset from the start of the data."""
+        name = self.text()
+        shape = [self.number("<Q") for _ in range(self.number("<I"))]
+        return name, shape, self.number("<I"), self.number("<Q")
+
+
+def ggml() -> ctypes.CDLL:
+    """llama.cpp's own tables of types: names and sizes are never copied here."""
+    from llama_cpp._ggml import libggml
+
+    for name, result in (("ggml_type_size", ctypes.c_size_t), ("ggml_blck_size", ctypes.c_int64)):
+        getattr(libggml, name).argtypes, getattr(libggml, name).restype = [ctypes.c_int], result
+    libggml.ggml_type_name.argtypes, libggml.ggml_type_name.restype = [ctypes.c_int], ctypes.c_char_p
+    return libggml
+
+
+def read_header(path: Path) -> Header:
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < 24:
+                raise Failure("load", f"{path} is no GGUF: {os.fstat(file.fileno()).st_size} bytes in all")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return Header(data)
+    except FileNotFoundError as error:
+        raise Failure("load", f"{path}: no such file") from error
+    except OSError as error:
+        raise Failure("load", f"{path}: {error.strerror}") from error
+    except (struct.error, OverflowError, MemoryError) as error:
+        size = path.stat().st_size
+        raise Failure("load", f"{path} is truncated: {size} bytes, and the header alone is longer") from error
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Bits per weight, tensor types and facts of a whole GGUF. Raises Failure for one that is not."""
+    header, lib, size = read_header(path), ggml(), path.stat().st_size
+    types: dict[str, int] = {}
+    weights = held = promised = 0
+    for name, shape, number, offset in header.tensors:
+        title = lib.ggml_type_name(number) if 0 <= number < 1000 else None
+        if not title or not lib.ggml_blck_size(number):
+            raise Failure("load", f"{path}: tensor {name} is of type {number}, which this llama.cpp does not know")
+        kind = title.decode().upper()
+        types[kind] = types.get(kind, 0) + 1
+        count = math.prod(shape)
+        nbytes = count // lib.ggml_blck_size(number) * lib.ggml_type_size(number)
+        weights, held, promised = weights + count, held + nbytes, max(promised, header.data_start + offset + nbytes)
+    if size < promised:
+        raise Failure("load", f"{path} is truncated: {size} bytes, and its header promises {promised}")
+    if not weights:
+        raise Failure("load", f"{path} holds no tensors")
+    if header.keys.get("split.count", 0) > 1:
+        raise Failure("load", f"{path} is one part of {header.keys['split.count']}: merge them with llama-gguf-split")
+    return {
+        "bits_per_weight": 8 * held / weights,
+        "types": types,
+        "fallbacks": [],
+        "facts": facts(header.keys, weights) | {"tensor_bytes": held, "size": size},
+    }
+
+
+def facts(keys: dict[str, Any], weights: int) -> dict[str, Any]:
+    """What a plan and a model card say of a model, from the keys of its GGUF."""
+    arch = keys.get("general.architecture", "")
+    of = {key.removeprefix(f"{arch}."): value for key, value in keys.items()}
+    heads = of.get("attention.head_count")
+    width = of.get("embedding_length")
+    head_dim = of.get("attention.key_length") or (width // heads if isinstance(heads, int) and heads and width else 0)
+    return {
+        "architecture": arch,
+        "name": keys.get("general.name", ""),
+        "file_type": FTYPE_NAMES.get(keys.get("general.file_type", -1), "unknown"),
+        "n_params": weights,
+        "n_vocab": keys.get("tokenizer.ggml.tokens", of.get("vocab_size", 0)),
+        "n_ctx_train": of.get("context_length", 0),
+        "n_layer": of.get("block_count", 0),
+        "n_embd": width or 0,
+        "n_head": heads or 0,
+        "n_head_kv": of.get("attention.head_count_kv", heads) or 0,
+        "head_dim": head_dim,
+        "tokenizer": keys.get("tokenizer.ggml.model", ""),
+        "pre_tokenizer": keys.get("tokenizer.ggml.pre", ""),
+    }
+
+
+# --- quantizing ---
+
+
+class Log:
+    """llama.cpp's log: progress from its steps, fall-back types, and its errors."""
+
+    def __init__(self) -> None:
+        self.fallbacks: list[str] = []
+        self.errors: list[str] = []
+        self._line = ""
+
+    def __call__(self, level: int, text: bytes, _: object) -> None:
+        del level
+        *lines, self._line = (self._line + text.decode("utf-8", errors="replace")).split("\n")
+        for line in lines:
+            self.line(line)
+
+    def line(self, line: str) -> None:
+        if step := STEP.match(line):
+            emit("progress", done=int(step[1]), of=int(step[2]), what="quantize")
+        elif fallback := FALLBACK.search(line):
+            name, wanted, used = fallback.groups()
+            self.fallbacks.append(f"{name}: {wanted.upper()} wanted, {used.upper()} used")
+        elif "failed to quantize" in line or "error" in line.lower():
+            self.errors.append(line.strip())
+
+
+def check_source(source: Path, quant: str) -> None:
+    """Raises Failure for an unknown quant, or a source that is quantized already."""
+    if quant not in FTYPES:
+        raise Failure("start", f"unknown quant {quant}: known are {', '.join(FTYPES)}")
+    given = inspect(source)["facts"]["file_type"]
+    if given not in UNQUANTIZED:
+        raise Failure("load", f"{source} is quantized already ({given}): quantizing it again would hide the first loss")
+
+
+def quantize(source: Path, out: Path, quant: str, threads: int) -> dict[str, Any]:
+    """Makes `out` whole or not at all. Raises Failure."""
+    import llama_cpp
+
+    check_source(source, quant)
+    log = Log()
+    callback = llama_cpp.llama_log_callback(log)
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype, params.nthread = FTYPES[quant], threads
+    failed = llama_cpp.llama_model_quantize(bytes(source), bytes(out), ctypes.byref(params))
+    if failed:
+        raise Failure("run", log.errors[-1] if log.errors else "llama.cpp could not quantize it, and said nothing")
+    try:  # llama.cpp does not look whether its writes succeeded: a full disk leaves a short file
+        made = inspect(out)
+    except Failure as error:
+        free = os.statvfs(out.parent)
+        room = free.f_bavail * free.f_frsize / 2**20
+        raise Failure("run", f"what was written is not whole ({room:.0f} MiB free there): {error}") from error
+    return made | {"fallbacks": log.fallbacks}
+
+
+def fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def settle(temporary: Path, out: Path) -> None:
+    """The finished file under its name, safely on disk."""
+    fsync(temporary)
+    temporary.replace(out)
+    fsync(out.parent)
+
+
+def sweep_up(out: Path) -> None:
+    """Removes what killed runs left behind for the same file."""
+    for left in out.parent.glob(f".{out.name}.*.tmp"):
+        pid = left.name.split(".")[-2]
+        if pid.isdigit() and not alive(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def watch_stdin(temporary: Path | None) -> None:
+    """Ends this process when its stdin closes: a cut connection frees the device."""
+
+    def wait() -> NoReturn:
+        while os.read(0, 4096):
+            pass
+        if temporary:
+            temporary.unlink(missing_ok=True)
+        os._exit(3)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def carry_out(request: dict[str, Any]) -> dict[str, Any]:
+    source = Path(request["source"])
+    if request.get("kind", "quantize") == "inspect":
+        watch_stdin(None)
+        return inspect(source)
+    out = Path(request["out"])
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    watch_stdin(temporary)
+    try:
+        sweep_up(out)
+        made = quantize(source, temporary, request["quant"], int(request.get("threads") or os.cpu_count() or 1))
+        settle(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return made
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--request", required=True, type=json.loads)
+    request = parser.parse_args().request
+    import llama_cpp
+
+    versions = {"python": platform.python_version(), "llama-cpp-python": llama_cpp.__version__}
+    emit("begin", schema=1, clock="monotonic_ns", runner="quantize_gguf", versions=versions,
+         system=platform.platform(), pid=os.getpid())  # fmt: skip
+    try:
+        emit("result", **carry_out(request))
+    except Failure as error:
+        emit("end", ok=False, stage=error.stage, error=str(error), retryable=error.retryable)
+        return 1
+    except KeyError as error:
+        emit("end", ok=False, stage="start", error=f"the request lacks {error}", retryable=False)
+        return 1
+    except OSError as error:
+        emit("end", ok=False, stage="run", error=f"{error.filename or ''}: {error.strerror}", retryable=True)
+        return 1
+    emit("end", ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
