@@ -26,7 +26,8 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
 
 def _dump(kind: type[T], thing: T) -> bytes:
     body = _adapter(kind).dump_python(thing, mode="json")
-    return (json.dumps({"schema": SCHEMA, **body}, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    text = json.dumps({"schema": SCHEMA, **body}, ensure_ascii=False, sort_keys=True) + "\n"
+    return text.encode("utf-8", "backslashreplace")  # a lone surrogate (from bytes that are no UTF-8) as its escape
 
 
 def _load(kind: type[T], data: bytes) -> T:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from typing import Any
 from quantfarm import codec
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Artifact, Recipe
-from storage import atomic
+from storage import atomic, processes
 from storage.hashes import Hashes, Seen, sha256_of
 from storage.home import Home
 
@@ -90,10 +89,9 @@ class Artifacts:
         """Where to write an artifact that is being made, on the store's file system; left-overs are swept up."""
         folder = self.home.partial_artifacts
         for left in folder.iterdir():
-            _, _, pid = left.stem.rpartition(".")
-            if pid.isdecimal() and not atomic.alive(int(pid)):
+            if not processes.alive(left.stem.rpartition(".")[2]):
                 shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-        return folder / f"{recipe.id}.{os.getpid()}.gguf"
+        return folder / f"{recipe.id}.{processes.mark()}.gguf"
 
     def adopt(
         self,

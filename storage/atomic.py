@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quantfarm.errors import FarmError
+from storage import processes
 
 #: No room: disk full, quota reached, file larger than its limit.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -35,7 +36,7 @@ def no_room(folder: Path, error: OSError) -> str:
 
 def temporary(path: Path) -> Path:
     """A hidden name beside `path` that says which process it belongs to."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.{processes.mark()}.{secrets.token_hex(4)}.tmp")
 
 
 def fsync_file(path: Path) -> None:
@@ -92,20 +93,8 @@ def write_once(path: Path, data: bytes) -> None:
         create_exclusive(temp, path)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this machine has this id."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def sweep_up(folder: Path) -> None:
     """Removes what killed processes left behind here under temporary names."""
     for left in folder.glob(".*.tmp"):
-        pid = left.name.split(".")[-3]
-        if pid.isdigit() and not alive(int(pid)):
+        if not processes.alive(left.name.split(".")[-3]):
             left.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from types import TracebackType
 from quantfarm import codec
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Landed
-from storage import atomic
+from storage import atomic, processes
 from storage.home import Home
 from storage.landings import Landings
 from storage.names import cell_path, file_stem, trace_path
@@ -23,7 +23,7 @@ from storage.names import cell_path, file_stem, trace_path
 __all__ = ["AlreadyLanded", "Landings", "TraceWriter", "describe_trace", "land", "sweep_up"]
 
 
-class AlreadyLanded(FarmError):  # noqa: N818 (an answer more than an error)
+class AlreadyLanded(FarmError):
     """Someone landed this attempt first; what is there stays."""
 
 
@@ -35,7 +35,7 @@ class TraceWriter:
 
     def __init__(self, home: Home, cell_id: str, attempt: int) -> None:
         sweep_up(home)
-        self.path = home.partial_traces / f"{file_stem(cell_id, attempt)}.{os.getpid()}.jsonl"
+        self.path = home.partial_traces / f"{file_stem(cell_id, attempt)}.{processes.mark()}.jsonl"
 
     def __enter__(self) -> TraceWriter:
         self.path.unlink(missing_ok=True)  # never truncate: it may be the other name of a landed trace
@@ -65,8 +65,8 @@ class TraceWriter:
 def sweep_up(home: Home) -> None:
     """Removes traces that dead processes were writing, and those whose landing was killed before the cell's file."""
     for left in home.partial_traces.glob("*.jsonl"):
-        stem, _, pid = left.stem.rpartition(".")
-        if pid.isdecimal() and not atomic.alive(int(pid)):
+        stem, _, mark = left.stem.rpartition(".")
+        if not processes.alive(mark):
             _remove_half_landed(home, stem, left)
             left.unlink(missing_ok=True)
 

@@ -57,12 +57,14 @@ class Landings:
                 yield landed
 
     def get(self, cell_id: str, attempt: int) -> Landed | None:
-        """One attempt, None (and an entry in `problems`) where its file cannot be used."""
+        """One attempt, None where it has not landed or (with an entry in `problems`) its file cannot be used."""
         key = (cell_id, attempt)
         if key not in self._read:
             path = cell_path(self.home, cell_id, attempt)
             try:
                 self._read[key] = read_landed(path)
+            except FileNotFoundError:
+                return None
             except (OSError, ValueError) as error:
                 self.problems[path.name] = str(error)
                 self._read[key] = None
@@ -75,12 +77,14 @@ class Landings:
                 yield landed
 
     def _refresh(self) -> None:
-        folder = self.home.cells
+        folder = self.home.root / "cells"  # not made: a look changes nothing
+        if not folder.exists():
+            return
         now = time.time_ns()
         seen = folder.stat().st_mtime_ns
         if seen == self._seen:
             return
-        self._attempts = _scan(self.home.cells, ".json")
+        self._attempts = _scan(folder, ".json")
         self._seen = seen if now - seen > TICK_NS else 0
 
 
@@ -96,7 +100,12 @@ def _scan(folder: Path, suffix: str) -> dict[str, set[int]]:
 def read_landed(path: Path) -> Landed:
     """The landed cell in a file. Raises OSError, ValueError: not one, too new, or not the cell its name says."""
     landed = codec.load_landed(path.read_bytes())
+    check_name(path, landed)
+    return landed
+
+
+def check_name(path: Path, landed: Landed) -> None:
+    """Raises ValueError where a file holds another cell than its name says."""
     inside = (landed.cell.id, landed.attempt)
     if parse_stem(path.stem) != inside:
         raise ValueError(f"the file's name and what is in it disagree: it holds attempt {inside[1]} of {inside[0]}")
-    return landed
