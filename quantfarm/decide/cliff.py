@@ -1,0 +1,141 @@
+"""The quality cliff: the step down in bits per weight after which quality is lost out of proportion.
+
+Quantization noise grows about fourfold with every bit taken away, so a loss that grows is nothing special
+and a rule on its growth alone fires anywhere or nowhere. What a user asks is: down to where are bits nearly
+free, and where do they begin to cost? So, going down a ladder of variants, the cliff is the first step that
+
+1. ends more than 2 % above the unquantised perplexity, beyond that increase's 95 % interval,
+2. is itself beyond noise: the 95 % interval of the step's own increase lies above zero,
+3. costs at least 2 % of perplexity per bit per weight saved, and
+4. costs, per bit, at least 4 times what the bits saved before it cost on average.
+
+4 keeps an evenly rising loss from being called a cliff, and makes the first step, with nothing before it,
+never one. Rungs that a smaller variant equals or beats are taken out of the ladder first: they are bad
+quantizations, not a cost of bits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from quantfarm.candidates import Candidate
+from quantfarm.report.figures import share
+from quantfarm.statistics.increase import Increase, base_of, increase
+
+TOLERATED = math.log(1.02)  # nats, over the unquantised model
+PER_BIT = math.log(1.02)  # nats per bit per weight
+DISPROPORTION = 4.0
+#: Rungs closer than this, in bits per weight, are one rung.
+SAME_BITS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """A variant on the ladder: what it has in bits, and what it loses over the unquantised model."""
+
+    name: str
+    bits: float
+    loss: Increase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cliff:
+    """Between `above`, the last good variant, and `below`. Shares: 0.04 is 4 % more perplexity than F16."""
+
+    above: str
+    below: str
+    share_above: float
+    share_below: float
+    bits_saved: float
+    times: float  # cost per bit of this step ÷ average cost per bit before it; inf where that was nothing
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoCliff:
+    """Falsy, with the reason."""
+
+    sentence: str
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def cliff(candidates: Sequence[Candidate]) -> Cliff | NoCliff:
+    """The cliff of one model under one runtime (the base's, where candidates have several)."""
+    base = base_of(candidates)
+    if base is None:
+        return NoCliff(sentence="No quality cliff can be told: the unquantised model's perplexity was not measured.")
+    by_name = {c.variant: c for c in candidates if c.runtime == base.runtime and c.bits_per_weight > 0}
+    by_name[base.variant] = base
+    rungs = [
+        Rung(name=name, bits=c.bits_per_weight, loss=loss) for name, c in by_name.items() if (loss := increase(c, base))
+    ]
+
+    def between(above: str, below: str) -> Increase:
+        step = increase(by_name[below], by_name[above])
+        assert step is not None  # both are comparable to the base
+        return step
+
+    return find(rungs, base.variant, between)
+
+
+def find(rungs: Sequence[Rung], base: str, between: Callable[[str, str], Increase]) -> Cliff | NoCliff:
+    """The cliff on a ladder that starts at `base`; `between` gives the increase of one step."""
+    steps = ladder(rungs, base)
+    if len(steps) < 3:
+        return NoCliff(
+            sentence=f"No quality cliff can be told from {len(steps)} size{'s' if len(steps) != 1 else ''}"
+            " with a comparable perplexity: at least 3 are needed, the unquantised one among them."
+        )
+    for above, below in itertools.pairwise(steps[1:]):  # the first step has nothing before it to compare with
+        if found := _judge(steps[0], above, below, between(above.name, below.name)):
+            return found
+    last = steps[-1]
+    return NoCliff(
+        sentence=f"No quality cliff down to {last.name} ({last.bits:.1f} bits per weight): "
+        f"perplexity there is {share(last.loss.share)} against {base}, without a step out of proportion."
+    )
+
+
+def ladder(rungs: Sequence[Rung], base: str) -> list[Rung]:
+    """From the base down: one rung per size, without those that a smaller variant equals or beats."""
+    start = next((r for r in rungs if r.name == base), None)
+    kept: list[Rung] = []
+    for rung in sorted((r for r in rungs if r.name != base), key=lambda r: (r.bits, r.loss.nats)):  # from below
+        if all(rung.loss.nats < smaller.loss.nats for smaller in kept) and (
+            start is None or rung.bits < start.bits - SAME_BITS
+        ):
+            if kept and rung.bits - kept[-1].bits < SAME_BITS:
+                kept.pop()  # nearly the same size and better
+            kept.append(rung)
+    return ([start] if start else []) + kept[::-1]
+
+
+def _judge(base: Rung, above: Rung, below: Rung, step: Increase) -> Cliff | None:
+    before = max(above.loss.nats, 0.0) / (base.bits - above.bits)
+    cost = step.nats / (above.bits - below.bits)
+    if below.loss.nats <= TOLERATED or not below.loss.beyond_noise or not step.beyond_noise:
+        return None
+    if cost < PER_BIT or cost < DISPROPORTION * before:
+        return None
+    times = cost / before if before > 0 else math.inf
+    saved = above.bits - below.bits
+    return Cliff(
+        above=above.name,
+        below=below.name,
+        share_above=above.loss.share,
+        share_below=below.loss.share,
+        bits_saved=saved,
+        times=times,
+        sentence=f"The quality cliff lies between {above.name} and {below.name}: perplexity goes from "
+        f"{share(above.loss.share)} to {share(below.loss.share)} against {base.name} for {saved:.2f} bits per weight, "
+        f"{_times(times)} per bit what the bits saved above it cost.",
+    )
+
+
+def _times(times: float) -> str:
+    return f"{times:.0f} times" if times < 1000 else "over 1000 times"
