@@ -169,17 +169,17 @@ class Lines:
     """Passes whole lines on; holds an `end` line back until the samples are written."""
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self._parts: list[bytes] = []  # of the line that is not whole yet
         self.end = b""
 
     def feed(self, data: bytes) -> None:
         """Raises ValueError when a line is longer than any event."""
-        self._rest += data
-        *whole, rest = self._rest.split(b"\n")
-        self._rest = rest
+        *whole, rest = data.split(b"\n")
         for line in whole:
-            self._line(bytes(line) + b"\n")
-        if len(rest) > LINE_LIMIT:
+            self._line(b"".join([*self._parts, line, b"\n"]))
+            self._parts = []
+        self._parts.append(rest)
+        if len(self._parts) * 65536 > LINE_LIMIT and sum(map(len, self._parts)) > LINE_LIMIT:
             raise ValueError(f"the command printed a line longer than {LINE_LIMIT // 2**20} MiB")
 
     def _line(self, line: bytes) -> None:
@@ -192,8 +192,8 @@ class Lines:
             write(line)
 
     def finish(self) -> None:
-        if self._rest:
-            self._line(bytes(self._rest))
+        if rest := b"".join(self._parts):
+            self._line(rest)
 
 
 def watch(command: Command, samples: Samples, lines: Lines) -> None:
