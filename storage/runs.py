@@ -1,0 +1,112 @@
+"""The attempts that count, with their figures, as read from a published database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from quantfarm.errors import unknown
+from storage.reading import Reader
+
+INVALID = "invalid:"
+
+CELLS = """
+SELECT cell, attempt, device, simulated, model, variant, quant, recipe, artifact, size, bits_per_weight, types,
+       fallbacks, runtime, build, workload_kind AS kind, workload, parameters, launch, series, state, stage, reason,
+       started_at, conditions
+FROM cells WHERE current AND ($model IS NULL OR model = $model) ORDER BY started_at, cell
+"""
+FIGURES = """
+SELECT cell, metric, value, unit, n, low, high, remark
+FROM measurements JOIN cells USING (cell, attempt)
+WHERE current AND state = 'ok' AND ($model IS NULL OR model = $model)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One metric of one launch; see quantfarm.nouns.Measurement."""
+
+    value: float
+    unit: str
+    n: int
+    low: float | None
+    high: float | None
+    remark: str
+
+    @property
+    def valid(self) -> bool:
+        return not self.remark.startswith(INVALID)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The attempt of a cell that counts. `types`, `fallbacks`, `parameters`, `conditions` are JSON text."""
+
+    cell: str
+    attempt: int
+    device: str
+    simulated: bool
+    model: str
+    variant: str
+    quant: str
+    recipe: str
+    artifact: str | None
+    size: int | None
+    bits_per_weight: float | None
+    types: str | None
+    fallbacks: str | None
+    runtime: str
+    build: str
+    kind: str
+    workload: str
+    parameters: str
+    launch: int
+    series: str
+    state: str
+    stage: str
+    reason: str
+    started_at: datetime | None
+    conditions: str
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return self.state == "ok"
+
+    @property
+    def time(self) -> datetime:
+        """When it started; long ago where that is not known."""
+        return self.started_at or datetime.min
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return json.loads(self.parameters)
+
+    @property
+    def failure(self) -> str:
+        return f"{self.stage}: {self.reason}" if self.stage else self.reason
+
+
+def read_runs(reader: Reader, model: str | None = None) -> list[Run]:
+    """Oldest first. Raises UsageError for a model that nothing was measured of."""
+    runs = {row["cell"]: Run(**row) for row in reader.query(CELLS, {"model": model})}
+    if model is not None and not runs:
+        raise unknown("model", model, _known(reader, "model"), "the results")
+    for row in reader.query(FIGURES, {"model": model}):
+        runs[row.pop("cell")].figures[row.pop("metric")] = Figure(**row)
+    return list(runs.values())
+
+
+def check_device(reader: Reader, device: str | None) -> None:
+    """Raises UsageError for a device that nothing was measured on."""
+    if device is not None and device not in (known := list(_known(reader, "device"))):
+        raise unknown("device", device, known, "the results")
+
+
+def _known(reader: Reader, column: str) -> Iterator[str]:
+    for row in reader.query(f"SELECT DISTINCT {column} AS name FROM cells"):  # noqa: S608 (our own names)
+        yield row["name"]
