@@ -6,7 +6,6 @@ import importlib
 import sys
 
 import typer
-from click.exceptions import Exit
 from rich.console import Console
 
 from quantfarm.errors import FarmError
@@ -37,8 +36,6 @@ def main() -> None:
     except KeyboardInterrupt:
         Console(stderr=True).print("quantfarm: stopped; what was finished is kept", style="yellow")
         sys.exit(130)
-    except Exit as exit_:
-        sys.exit(exit_.exit_code)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ def run(home: Home, asked: Sweep, table: live.LiveTable | None) -> dict[str, Any
             return flow(**arguments)
         with progress.listening(table), table:
             return flow(**arguments)
-    except FarmError:
+    except RuntimeError as error:
+        if "connect to ephemeral Prefect API server" in str(error):
+            raise FarmError(f"Prefect's temporary server did not start: {error} Nothing was run.") from error
         raise
     finally:
         settings.stop_temporary_server()

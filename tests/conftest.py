@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from flows.settings import OFFLINE
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("QUANTFARM_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -32,3 +40,47 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no test data at {DATA} (set QUANTFARM_TEST_DATA)")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One real Prefect server for all tests that would only wait for their own to start."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("prefect")
+    environment = {**os.environ, **OFFLINE, "PREFECT_HOME": str(folder)}
+    command = [
+        str(Path(sys.executable).parent / "prefect"),
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([*command, "--no-ui"], env=environment, stdout=log, stderr=log)
+    try:
+        _await(f"http://127.0.0.1:{port}/api/health", server, folder / "log")
+        yield f"http://127.0.0.1:{port}/api"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _await(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        assert server.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"the Prefect server did not start: {log.read_text()}")
+
+
+@pytest.fixture
+def prefect_server(_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps of this test use the tests' Prefect server instead of starting their own."""
+    monkeypatch.setenv("PREFECT_API_URL", _server)
