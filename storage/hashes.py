@@ -68,6 +68,7 @@ class Hashes:
 
 def _read(note: Path) -> dict[str, str] | None:
     try:
-        return json.loads(note.read_bytes())
+        known = json.loads(note.read_bytes())
     except (OSError, ValueError):
         return None
+    return known if isinstance(known, dict) else None

@@ -73,14 +73,14 @@ def _read(home: Home, keys: list[Key], done: Loaded) -> list[File]:
 
 
 def _load_batch(connection: duckdb.DuckDBPyConnection, home: Home, files: list[File], version: int) -> None:
-    found = [traces.Raw.of(file.landed, trace_path(home, file.landed.cell.id, file.landed.attempt)) for file in files]
-    found = [trace for trace in found if trace.path.exists()]
-    try:
-        _transaction(connection, files, found, version)
-    except duckdb.InvalidInputException:  # a line that is JSON but no event ends the reading of all
-        with tempfile.TemporaryDirectory(dir=home.db, prefix=".cleaned-") as folder:
-            cleaned = [trace.cleaned(Path(folder)) for trace in found]
-            _transaction(connection, files, cleaned, version)
+    raw = [traces.Raw.of(file.landed, trace_path(home, file.landed.cell.id, file.landed.attempt)) for file in files]
+    raw = [trace for trace in raw if trace.path.exists()]
+    with tempfile.TemporaryDirectory(dir=home.db, prefix=".cleaned-") as folder:
+        try:
+            usual = [trace if trace.parsed else trace.cleaned(Path(folder)) for trace in raw]
+            _transaction(connection, files, usual, version)
+        except duckdb.InvalidInputException:  # a key given twice: it ends the reading of all files
+            _transaction(connection, files, [trace.cleaned(Path(folder)) for trace in raw], version)
 
 
 def _transaction(

@@ -97,7 +97,8 @@ def read_runs(reader: Reader, model: str | None = None) -> list[Run]:
     if model is not None and not runs:
         raise unknown("model", model, _known(reader, "model"), "the results")
     for row in reader.query(FIGURES, {"model": model}):
-        runs[row.pop("cell")].figures[row.pop("metric")] = Figure(**row)
+        cell, metric = row.pop("cell"), row.pop("metric")
+        runs[cell].figures[metric] = Figure(**row)
     return list(runs.values())
 
 

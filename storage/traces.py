@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from quantfarm.nouns import Landed
+from quantfarm.nouns import Landed, State
 
 READ = "read_json(?, format = 'newline_delimited', ignore_errors = true, filename = true, columns = {columns})"
 SAMPLE_COLUMNS = "{event: 'VARCHAR', t: 'BIGINT', source: 'VARCHAR', \"values\": 'MAP(VARCHAR, DOUBLE)'}"
@@ -48,16 +48,22 @@ FROM quality_events WHERE event = 'tokens'
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A landed trace and whose it is. Only quality cells have chunks and a text."""
+    """A landed trace and whose it is. Only quality cells have chunks and a text.
+
+    `parsed`: its runtime read every line of it, so all are events. Any other may hold garbage, which can
+    upset DuckDB's reader: a line that is only a number or `[` costs the line after it, too.
+    """
 
     path: Path
     cell: str
     attempt: int
     quality: bool
+    parsed: bool
 
     @classmethod
     def of(cls, landed: Landed, path: Path) -> Raw:
-        return cls(path, landed.cell.id, landed.attempt, landed.cell.workload.kind == "quality")
+        quality, parsed = landed.cell.workload.kind == "quality", landed.outcome.state is State.OK
+        return cls(path, landed.cell.id, landed.attempt, quality, parsed)
 
     def cleaned(self, folder: Path) -> Raw:
         """A copy in which every line is an event with each key once: what no garbage can upset."""
