@@ -1,5 +1,8 @@
 """The model card of the reference model: a template, and figures read from what they are figures of."""
 
+# Rows of a Markdown table cannot be broken:
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import hashlib

@@ -64,10 +64,10 @@ class Events:
 
 
 def pre_tokenizer(folder: Path) -> str:
-    """llama.cpp's name for the split rule of a tokenizer.json. Raises Failure when it has none that is exactly equal."""
+    """llama.cpp's name for the split rule of a tokenizer.json. Raises Failure when it has none that is equal."""
     path = folder / "tokenizer.json"
     if not path.exists():
-        raise Failure("llama.cpp's converter does not know this tokenizer, and there is no tokenizer.json to judge it by")
+        raise Failure("llama.cpp's converter does not know this tokenizer, and it has no tokenizer.json to judge it by")
     content = json.loads(path.read_text(encoding="utf-8"))
     rule = (split_rule(content.get("pre_tokenizer") or {}), bool((content.get("model") or {}).get("ignore_merges")))
     if content.get("normalizer") is not None or rule not in PRE_TOKENIZERS:
@@ -86,15 +86,15 @@ def split_rule(given: dict[str, Any]) -> str:
     plain = [{key: step[key] for key in bytes_only if key in step} for step in steps]
     if plain == [bytes_only | {"use_regex": True}]:
         return "byte level"
-    if len(steps) == 2 and plain[1] == bytes_only and steps[0].get("type") == "Split":
-        if steps[0].get("behavior") == "Isolated" and not steps[0].get("invert"):
-            return str(steps[0].get("pattern", {}).get("Regex", ""))
+    split = {key: steps[0].get(key) for key in ("type", "behavior", "invert")}
+    if plain[1:] == [bytes_only] and split == {"type": "Split", "behavior": "Isolated", "invert": False}:
+        return str(steps[0].get("pattern", {}).get("Regex", ""))
     return json.dumps(given, ensure_ascii=False)
 
 
 def know_exact_splits(folder: Path) -> None:
     """Where the converter gives up on a tokenizer's hash, its split rule is looked at instead."""
-    from conversion.base import TextModel
+    from conversion.base import TextModel  # pyright: ignore[reportMissingImports]
 
     by_hash = TextModel.get_vocab_base_pre
 
@@ -109,8 +109,8 @@ def know_exact_splits(folder: Path) -> None:
 
 def refuse_remote_code() -> None:
     """The converter asks transformers to trust code from the model's folder: here it never is."""
-    import transformers
-    from transformers import dynamic_module_utils
+    import transformers  # pyright: ignore[reportMissingImports]
+    from transformers import dynamic_module_utils  # pyright: ignore[reportMissingImports]
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
         raise Failure("this model brings Python code of its own (auto_map), which is not run here")
@@ -213,8 +213,8 @@ def main() -> int:
     request = parser.parse_args().request
     events = Events()
     os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    import torch
-    import transformers
+    import torch  # pyright: ignore[reportMissingImports]
+    import transformers  # pyright: ignore[reportMissingImports]
 
     versions = {
         "python": platform.python_version(),

@@ -7,6 +7,11 @@ The result is read from the file that was written, not from what was asked for.
 Needs llama-cpp-python >= 0.3.36.
 """
 
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["llama-cpp-python>=0.3.36"]
+# ///
+
 from __future__ import annotations
 
 import argparse
@@ -39,6 +44,8 @@ FTYPE_NAMES = {number: name for name, number in FTYPES.items()} | OTHER_FTYPES
 UNQUANTIZED = ("F32", "F16", "BF16")
 STEP = re.compile(r"\[\s*(\d+)/\s*(\d+)\] ")
 FALLBACK = re.compile(r"warning: (\S+)\s+- ncols.*required for type\s+(\w+)\).*falling back to\s+(\w+)")
+#: Its error can follow on the line of a step that was not finished.
+ERROR = re.compile(r"failed to quantize: (.*)|ERROR: (.*)")
 events = sys.stdout
 
 
@@ -212,13 +219,13 @@ class Log:
             self.line(line)
 
     def line(self, line: str) -> None:
-        if step := STEP.match(line):
+        if error := ERROR.search(line):
+            self.errors.append((error[1] or error[2]).strip())
+        elif step := STEP.match(line):
             emit("progress", done=int(step[1]), of=int(step[2]), what="quantize")
         elif fallback := FALLBACK.search(line):
             name, wanted, used = fallback.groups()
             self.fallbacks.append(f"{name}: {wanted.upper()} wanted, {used.upper()} used")
-        elif "failed to quantize" in line or "error" in line.lower():
-            self.errors.append(line.strip())
 
 
 def check_source(source: Path, quant: str) -> None:
@@ -240,16 +247,21 @@ def quantize(source: Path, out: Path, quant: str, threads: int) -> dict[str, Any
     llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype, params.nthread = FTYPES[quant], threads
-    failed = llama_cpp.llama_model_quantize(bytes(source), bytes(out), ctypes.byref(params))
+    failed = llama_cpp.llama_model_quantize(bytes(source), bytes(out), ctypes.pointer(params))
     if failed:
-        raise Failure("run", log.errors[-1] if log.errors else "llama.cpp could not quantize it, and said nothing")
-    try:  # llama.cpp does not look whether its writes succeeded: a full disk leaves a short file
+        said = log.errors[-1] if log.errors else "it said nothing"
+        raise Failure("run", f"llama.cpp could not quantize it ({said}); {room(out.parent)}")
+    try:  # llama.cpp does not look whether all its writes succeeded: a full disk can leave a short file
         made = inspect(out)
     except Failure as error:
-        free = os.statvfs(out.parent)
-        room = free.f_bavail * free.f_frsize / 2**20
-        raise Failure("run", f"what was written is not whole ({room:.0f} MiB free there): {error}") from error
+        raise Failure("run", f"what was written is not whole: {error}; {room(out.parent)}") from error
     return made | {"fallbacks": log.fallbacks}
+
+
+def room(folder: Path) -> str:
+    """The usual reason for a failed write, where a user looks first."""
+    free = os.statvfs(folder)
+    return f"{free.f_bavail * free.f_frsize / 2**20:.0f} MiB are free in {folder}"
 
 
 def fsync(path: Path) -> None:

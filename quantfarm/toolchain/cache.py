@@ -10,7 +10,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from quantfarm.errors import FarmError
@@ -49,7 +49,7 @@ def need_room(where: Path, mib: int, what: str) -> None:
 
 
 @contextlib.contextmanager
-def writing(where: Path) -> Iterator[None]:
+def writing(where: Path) -> Generator[None]:
     """Turns a full or read-only disk into a FarmError that says where; other errors pass."""
     try:
         yield
@@ -63,7 +63,7 @@ def writing(where: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, on_wait: Callable[[str], None]) -> Iterator[int]:
+def locked(path: Path, on_wait: Callable[[str], None]) -> Generator[int]:
     """Holds the lock file; tells `on_wait` once for whom it waits.
 
     Yields its file descriptor: a child that inherits it keeps the lock, so that what a killed
@@ -93,7 +93,7 @@ def _take(descriptor: int, path: Path, on_wait: Callable[[str], None]) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path) -> Generator[Path]:
     """A new folder to fill; it gets its name only when the block ends well. For one that holds the lock.
 
     What killed programs left behind for the same name is removed first.

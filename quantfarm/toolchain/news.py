@@ -30,6 +30,10 @@ def nobody(step: Step) -> None:
     del step
 
 
+#: Before this much time a pace says nothing.
+SETTLING_S = 3.0
+
+
 @dataclass(slots=True)
 class Counter:
     """Tells how far a step is, with an estimate of the time left from the pace since it began."""
@@ -44,5 +48,5 @@ class Counter:
             self._from, self._began = done, time.monotonic()
         advanced = done - self._from
         elapsed = time.monotonic() - self._began
-        left = elapsed / advanced * (of - done) if advanced > 0 else None
+        left = elapsed / advanced * (of - done) if advanced > 0 and elapsed > SETTLING_S else None
         self.tell(Step(what=self.what, done=done, of=of, left_s=left))

@@ -10,21 +10,21 @@ from pathlib import Path
 
 from quantfarm.errors import FarmError
 
+NO_NETWORK = "no network: the package index cannot be reached"
+NO_COMPILER = "no C++ compiler: install one (Debian: apt install g++; macOS: xcode-select --install)"
 #: What their logs say -> what a user can do about it.
 KNOWN = {
     "No space left on device": "the disk is full: make room, or set QUANTFARM_CACHE to a folder elsewhere",
-    "Temporary failure in name resolution": "no network: the package index cannot be reached",
-    "Name or service not known": "no network: the package index cannot be reached",
-    "nodename nor servname provided": "no network: the package index cannot be reached",
-    "Failed to establish a new connection": "no network: the package index cannot be reached",
-    "Network is unreachable": "no network: the package index cannot be reached",
-    "Connection refused": "no network: the package index cannot be reached",
-    "dns error": "no network: the package index cannot be reached",
+    "Temporary failure in name resolution": NO_NETWORK,
+    "Name or service not known": NO_NETWORK,
+    "nodename nor servname provided": NO_NETWORK,
+    "Failed to establish a new connection": NO_NETWORK,
+    "Network is unreachable": NO_NETWORK,
+    "Connection refused": NO_NETWORK,
+    "dns error": NO_NETWORK,
     "Could not find a version": "the package index in use does not have it",
-    "No CMAKE_CXX_COMPILER could be found": "no C++ compiler: install one (Debian: apt install g++; macOS: xcode-select "
-    "--install)",
-    "No CMAKE_C_COMPILER could be found": "no C compiler: install one (Debian: apt install gcc g++; macOS: xcode-select "
-    "--install)",
+    "No CMAKE_CXX_COMPILER could be found": NO_COMPILER,
+    "No CMAKE_C_COMPILER could be found": NO_COMPILER,
 }
 
 
@@ -47,11 +47,12 @@ def run(
     environment: Mapping[str, str] | None = None,
     keep_fds: Sequence[int] = (),
     niceness: int = 0,
+    good: Callable[[int, str], bool] = lambda status, _: status == 0,
 ) -> str:
     """Runs to the end and returns its output (stdout and stderr together), which is also kept in `log`.
 
-    Raises FarmError "what: advice (log)" when it fails. The whole process group is ended when
-    this program is interrupted.
+    `good` judges exit status and output. Raises FarmError "what: advice (log)" when it failed.
+    The whole process group is ended when this program is interrupted.
     """
     try:
         process = subprocess.Popen(
@@ -72,7 +73,7 @@ def run(
     said = _read(process, on_line)
     if log:
         log.write_text(said)
-    if process.returncode:
+    if not good(process.returncode, said):
         where = f" (log: {log})" if log else ""
         raise FarmError(f"{what} failed: {explain(said)}{where}")
     return said

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import re
 import shutil
 import tarfile
@@ -143,6 +144,7 @@ def _unpack(package: Path, path: Path, tell: Tell) -> None:
             assert content
             with target.open("wb") as file:
                 shutil.copyfileobj(content, file)
+            os.utime(target, (member.mtime, member.mtime))  # so that a build that was begun is not begun anew
             if number % 200 == 0:
                 counter.at(raw.tell() * 100 // size, 100)
         counter.at(100, 100)
