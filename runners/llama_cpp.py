@@ -37,7 +37,7 @@ C: Any = None  # llama_cpp.llama_cpp, once loaded
 np: Any = None  # numpy, once a kind needs it: it would weigh in the memory of the others
 MIB = 2**20
 CPU_DEVICE = 0  # GGML_BACKEND_DEVICE_TYPE_CPU
-DECODE_LIMIT_ROWS = 2**18  # float32 values worked on at a time: 1 MiB stays in the cache
+BLOCK = 2**18  # float32 values scored at a time: 1 MiB stays in the cache
 
 
 class Failure(Exception):
@@ -755,7 +755,7 @@ class Rows:
 
 def blocks(logits: Any, targets: array[int], base: Any = None) -> Iterator[tuple[Rows, Any]]:
     """Rows in groups that stay in the processor's cache."""
-    step = max(1, DECODE_LIMIT_ROWS // logits.shape[1])
+    step = max(1, BLOCK // logits.shape[1])
     for start in range(0, len(targets), step):
         part = slice(start, start + step)
         yield Rows(logits[part], targets[part]), None if base is None else base[part]
