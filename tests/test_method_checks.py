@@ -226,7 +226,7 @@ emit("filling")
 with open(sys.argv[1], "rb") as file:
     mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
 total = sum(mapped[i] for i in range(0, len(mapped), 4096))
-anonymous = mmap.mmap(-1, 256 << 20)
+anonymous = mmap.mmap(-1, 256 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 for i in range(0, len(anonymous), 4096): anonymous[i] = 1
 emit("filled")
 time.sleep(0.5)
