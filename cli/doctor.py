@@ -36,7 +36,7 @@ class Finding:
 
 def _compiler() -> Finding:
     found = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    return Finding("compiler", found is not None, found or "none: install gcc or clang (llama.cpp is built from source)")
+    return Finding("compiler", found is not None, found or "none: install gcc or clang (llama.cpp is built)")
 
 
 def _llama() -> Finding:
@@ -95,7 +95,8 @@ def _reference() -> Finding:
 
 def _local(home: Home) -> Finding:
     here = devices.known(home)[devices.LOCAL]
-    return Finding("this machine", True, f"{here.chip}, {here.cores} cores, {here.memory_mib / 1024:.1f} GiB, {here.os}")
+    text = f"{here.chip}, {here.cores} cores, {here.memory_mib / 1024:.1f} GiB, {here.os}"
+    return Finding("this machine", True, text)
 
 
 def findings(home: Home) -> list[Finding]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 
 import typer
@@ -11,6 +9,7 @@ from rich.console import Console
 
 from cli import decide, live
 from cli import request as options
+from cli.output import print_json
 from flows import prepare, progress, reaper, settings
 from quantfarm.errors import FarmError
 from quantfarm.sweeps import Sweep
@@ -27,9 +26,9 @@ def carry_out(asked: Sweep, as_json: bool) -> None:
     console = Console(stderr=as_json)
     counts = run(home, asked, None if as_json else live.LiveTable(console))
     if as_json:
-        sys.stdout.write(json.dumps(counts) + "\n")
+        print_json(counts)
     else:
-        decide.summary(home, asked, counts, console)
+        decide.summary(home, counts, console)
     if counts["failed"]:
         raise typer.Exit(1)
 

@@ -38,7 +38,7 @@ def plan(home: Home, sweep: Sweep) -> Plan:
     """The plan alone: touches nothing. Raises UsageError."""
     profiles = devices.chosen(home, sweep)
     text = texts.sha256(texts.read(sweep))
-    return planning.plan(sweep, profiles, sources.describe(home, sweep.model), text)
+    return planning.plan(sweep, profiles, sources.describe(sweep.model), text)
 
 
 def check(home: Home, sweep: Sweep) -> None:
@@ -54,7 +54,7 @@ def prepare(home: Home, sweep: Sweep) -> Prepared:
     """Raises UsageError for what cannot be done as asked; downloads and converts the model where needed."""
     profiles = devices.chosen(home, sweep)
     text = texts.read(sweep)
-    source, file = sources.fetch(home, sweep.model)
+    source, file = sources.fetch(sweep.model)
     made = planning.plan(sweep, profiles, source, texts.sha256(text))
     return Prepared(
         id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}-{secrets.token_hex(2)}",

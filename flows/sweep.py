@@ -138,14 +138,14 @@ def _nothing(cell: Cell) -> Artifact:
     return Artifact(sha256="", size=0, recipe=cell.variant.recipe)
 
 
-@flow(
+@flow(  # pyright: ignore[reportCallIssue] - Prefect's overloads miss this task runner
     name="sweep",
     flow_run_name="sweep {model}",
     task_runner=ThreadPoolTaskRunner(max_workers=MAX_LANES),  # pyright: ignore[reportArgumentType]
     persist_result=False,
     validate_parameters=False,
 )
-def sweep(model: str = "reference", **request: Any) -> dict[str, int | str]:
+def sweep(model: str = "reference", **request: Any) -> dict[str, Any]:
     """Measure a model's quantizations on devices. Parameters: those of a sweep file (quantfarm.sweeps.Sweep).
 
     Returns the counts `ok`, `failed`, `known` (were there already), `skipped`, the sweep's id and the
@@ -164,6 +164,8 @@ def sweep(model: str = "reference", **request: Any) -> dict[str, int | str]:
     tell("done")
     return {
         "sweep": prepared.id,
+        "model": prepared.source.name,
+        "devices": sorted({cell.profile.name for cell in prepared.plan.cells}),
         "ok": tally.ok,
         "failed": tally.failed,
         "known": tally.known,
