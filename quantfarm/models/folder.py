@@ -13,7 +13,7 @@ from typing import Any
 from quantfarm.errors import UsageError
 from quantfarm.models import digests
 from quantfarm.models.source import ModelSource
-from quantfarm.toolchain.convert import known_architectures
+from quantfarm.toolchain.conversion import known_architectures
 
 #: What a conversion reads; everything else in a folder does not count.
 WEIGHTS = "model*.safetensors"

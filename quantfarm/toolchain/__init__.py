@@ -10,8 +10,8 @@ Everything lies under QUANTFARM_CACHE and is there whole or not at all.
 
 from __future__ import annotations
 
-from quantfarm.toolchain.build import TOOLS, build, tool
-from quantfarm.toolchain.convert import convert
+from quantfarm.toolchain.building import TOOLS, build, tool
+from quantfarm.toolchain.conversion import convert
 from quantfarm.toolchain.source import converter, fetch_source, source_tree, version
 
 __all__ = ["TOOLS", "build", "convert", "converter", "fetch_source", "source_tree", "tool", "version"]
