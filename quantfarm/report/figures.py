@@ -68,7 +68,13 @@ def spread(summary: Summary, digits: int = 3) -> str:
         return f"{text} ({summary.low:.{places}f}–{summary.high:.{places}f})"
     if summary.n < 2:
         return text
-    return f"{text} ± {MAD_TO_SD * summary.mad:.{places}f}"
+    return f"{text} {plus_minus(MAD_TO_SD * summary.mad, places)}"
+
+
+def plus_minus(spread: float, places: int) -> str:
+    """`± 7`, `± 0.02`; `± <0.01` where a spread that is there would be rounded away."""
+    smallest = 10.0**-places
+    return f"± <{smallest:.{places}f}" if 0 < spread < smallest / 2 else f"± {spread:.{places}f}"
 
 
 def mebibytes(size: int) -> str:
