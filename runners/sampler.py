@@ -136,6 +136,18 @@ class Command:
         self.last_words = b""
         self._kill_at: float | None = None
 
+    def hear(self) -> bool:
+        """Passes on what it said on stderr, keeping its last words; False when it will say no more."""
+        if self.process.stderr is None:
+            return False
+        os.set_blocking(self.process.stderr.fileno(), False)
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.process.stderr.fileno(), 65536):
+                self.last_words = (self.last_words + data)[-4096:]
+                os.write(2, data)
+            return False
+        return True
+
     def stop(self) -> None:
         """Closes its stdin, and kills it a little later if that was not heard."""
         if self._kill_at is None and self.process.stdin:
@@ -207,18 +219,15 @@ def watch(command: Command, samples: Samples, lines: Lines) -> None:
         while True:
             timeout = min(samples.wait(), GRACE_S / 5) if command.stopping else samples.wait()
             for key, _ in ready.select(timeout):
-                data = os.read(key.fd, 65536)
                 if key.data == "out":
-                    if not data:
+                    if not (data := os.read(key.fd, 65536)):
                         return
                     lines.feed(data)
-                elif key.data == "err":
-                    command.last_words = (command.last_words + data)[-4096:]
-                    os.write(2, data)
-                if not data:
+                elif key.data == "err" and not command.hear():
                     ready.unregister(key.fileobj)
-                    if key.data == "in":
-                        command.stop()
+                elif key.data == "in" and not os.read(key.fd, 65536):
+                    ready.unregister(key.fileobj)
+                    command.stop()
             samples.take_if_due()
             command.kill_if_due()
 
@@ -228,8 +237,11 @@ def wait(command: Command, samples: Samples) -> int:
     deadline = time.monotonic() + 30 * GRACE_S
     while True:
         try:
-            return command.process.wait(min(samples.wait(), 0.1))
+            code = command.process.wait(min(samples.wait(), 0.1))
+            command.hear()
+            return code
         except subprocess.TimeoutExpired:
+            command.hear()
             samples.take_if_due()
             if time.monotonic() > deadline:
                 command.stop()
