@@ -53,11 +53,17 @@ def test_an_increase_within_its_noise_is_no_cliff() -> None:
     assert not on(losses, error=0.03)
 
 
+def test_small_steps_that_add_up_are_a_slope_and_no_cliff() -> None:
+    bits = {"F16": 16.0} | {f"q{i}": 6.0 - 0.2 * i for i in range(12)}
+    losses = {name: 0.0 if name == "F16" else 0.006 * i for i, name in enumerate(bits)}
+    assert not on(losses, bits=bits)
+
+
 def test_the_first_step_has_nothing_to_be_out_of_proportion_to() -> None:
     assert not on({"F16": 0.0, "Q4_K_M": 0.3, "Q3_K_M": 0.32})
 
 
-def test_a_cliff_needs_three_sizes_one_of_them_unquantised() -> None:
+def test_a_cliff_needs_three_sizes_one_of_them_unquantized() -> None:
     assert "from 2 sizes" in on({"F16": 0.0, "Q2_K": 0.5}).sentence
 
 
@@ -69,7 +75,7 @@ def test_a_bad_quantization_that_a_smaller_one_beats_is_not_taken_for_a_cliff() 
     assert not on(losses, bits=bits)
 
 
-def test_a_quantization_better_than_the_unquantised_by_chance_keeps_the_base_first() -> None:
+def test_a_quantization_better_than_the_unquantized_by_chance_keeps_the_base_first() -> None:
     rungs = [Rung(name=n, bits=BITS[n], loss=Increase(nats=v, error=0)) for n, v in
              {"F16": 0.0, "Q8_0": -0.0004, "Q6_K": -0.0001, "Q2_K": 0.2}.items()]  # fmt: skip
     assert [r.name for r in ladder(rungs, "F16")] == ["F16", "Q8_0", "Q6_K", "Q2_K"]
@@ -103,7 +109,7 @@ def candidate(name: str, nll: np.ndarray, **other: object) -> Candidate:  # pyri
     return Candidate(**(given | other))  # pyright: ignore[reportArgumentType]
 
 
-def test_candidates_are_compared_chunk_by_chunk_with_the_unquantised_one() -> None:
+def test_candidates_are_compared_chunk_by_chunk_with_the_unquantized_one() -> None:
     rng = np.random.default_rng(0)
     text = rng.normal(2.5, 0.5, 40)
     losses = {"F16": 0.0, "Q8_0": 0.0002, "Q6_K": 0.001, "Q4_K_M": 0.012, "Q3_K_M": 0.06, "Q2_K": 0.2}
@@ -112,8 +118,8 @@ def test_candidates_are_compared_chunk_by_chunk_with_the_unquantised_one() -> No
     assert steps(cliff(group[::-1])) == ("Q4_K_M", "Q3_K_M")
 
 
-def test_without_the_unquantised_model_there_is_no_cliff_to_tell() -> None:
-    assert "the unquantised model's perplexity was not measured" in cliff([candidate("Q2_K", np.ones(4))]).sentence
+def test_without_the_unquantized_model_there_is_no_cliff_to_tell() -> None:
+    assert "the unquantized model's perplexity was not measured" in cliff([candidate("Q2_K", np.ones(4))]).sentence
 
 
 def test_candidates_measured_on_another_text_are_not_on_the_ladder() -> None:

@@ -60,7 +60,7 @@ def test_the_reason_is_plain_and_carries_its_numbers() -> None:
     found = recommend(seven())
     assert found.reason == (
         "Q4_K_M is the fastest to decode on the Pareto frontier with quality of at least 0.95: "
-        "1300 tok/s (1299–1301, 6 launches) in 64.0 MiB, its perplexity +1.7 % against the unquantised model. "
+        "1300 tok/s (1299–1301, 6 launches) in 64.0 MiB, its perplexity +1.7 % against the unquantized model. "
         "The probability that nothing measured dominates it is 1.00."
     )
     assert found.quality == pytest.approx(12.0 / 12.2) and found.certain
@@ -71,7 +71,7 @@ def test_the_runner_up_is_named_with_why_it_is_not_the_one() -> None:
     found = recommend(seven())
     assert found.runner_up is not None and found.runner_up.variant == "Q5_K_M"
     assert found.why_not_runner_up == (
-        "Q4_K_M decodes 13 % faster; its perplexity is +0.6 % against the unquantised model."
+        "Q4_K_M decodes 13 % faster; its perplexity is +0.6 % against the unquantized model."
     )
 
 
@@ -115,9 +115,9 @@ def test_a_memory_limit_below_everything_names_the_least_that_is_needed() -> Non
     assert "removes all of 7" in found.reason and "It would take 60.0 MiB (Q2_K)." in found.reason
 
 
-def test_without_the_unquantised_model_quality_cannot_be_judged_and_nothing_is_chosen() -> None:
+def test_without_the_unquantized_model_quality_cannot_be_judged_and_nothing_is_chosen() -> None:
     found = recommend(seven()[1:])
-    assert found.chosen is None and "without the unquantised model's perplexity" in found.reason
+    assert found.chosen is None and "without the unquantized model's perplexity" in found.reason
     assert chosen(recommend(seven()[1:], min_quality=0)) == "Q2_K"
 
 

@@ -4,14 +4,14 @@ Quantization noise grows about fourfold with every bit taken away, so a loss tha
 and a rule on its growth alone fires anywhere or nowhere. What a user asks is: down to where are bits nearly
 free, and where do they begin to cost? So, going down a ladder of variants, the cliff is the first step that
 
-1. ends more than 2 % above the unquantised perplexity, beyond that increase's 95 % interval,
-2. is itself beyond noise: the 95 % interval of the step's own increase lies above zero,
+1. ends more than 2 % above the unquantized perplexity, beyond that increase's 95 % interval,
+2. adds more than 2 % by itself, and its own increase's 95 % interval lies above zero,
 3. costs at least 2 % of perplexity per bit per weight saved, and
 4. costs, per bit, at least 4 times what the bits saved before it cost on average.
 
-4 keeps an evenly rising loss from being called a cliff, and makes the first step, with nothing before it,
-never one. Rungs that a smaller variant equals or beats are taken out of the ladder first: they are bad
-quantizations, not a cost of bits.
+2 keeps a small step that happens to cross the line from being called a cliff, 4 an evenly rising loss; and
+by 4 the first step, with nothing before it, is never one. Rungs that a smaller variant equals or beats are
+taken out of the ladder first: they are bad quantizations, not a cost of bits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from quantfarm.candidates import Candidate
 from quantfarm.report.figures import share
 from quantfarm.statistics.increase import Increase, base_of, increase
 
-TOLERATED = math.log(1.02)  # nats, over the unquantised model
+TOLERATED = math.log(1.02)  # nats, over the unquantized model
 PER_BIT = math.log(1.02)  # nats per bit per weight
 DISPROPORTION = 4.0
 #: Rungs closer than this, in bits per weight, are one rung.
@@ -34,7 +34,7 @@ SAME_BITS = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """A variant on the ladder: what it has in bits, and what it loses over the unquantised model."""
+    """A variant on the ladder: what it has in bits, and what it loses over the unquantized model."""
 
     name: str
     bits: float
@@ -68,7 +68,7 @@ def cliff(candidates: Sequence[Candidate]) -> Cliff | NoCliff:
     """The cliff of one model under one runtime (the base's, where candidates have several)."""
     base = base_of(candidates)
     if base is None:
-        return NoCliff(sentence="No quality cliff can be told: the unquantised model's perplexity was not measured.")
+        return NoCliff(sentence="No quality cliff can be told: the unquantized model's perplexity was not measured.")
     by_name = {c.variant: c for c in candidates if c.runtime == base.runtime and c.bits_per_weight > 0}
     by_name[base.variant] = base
     rungs = [
@@ -89,7 +89,7 @@ def find(rungs: Sequence[Rung], base: str, between: Callable[[str, str], Increas
     if len(steps) < 3:
         return NoCliff(
             sentence=f"No quality cliff can be told from {len(steps)} size{'s' if len(steps) != 1 else ''}"
-            " with a comparable perplexity: at least 3 are needed, the unquantised one among them."
+            " with a comparable perplexity: at least 3 are needed, the unquantized one among them."
         )
     for above, below in itertools.pairwise(steps[1:]):  # the first step has nothing before it to compare with
         if found := _judge(steps[0], above, below, between(above.name, below.name)):
@@ -118,7 +118,7 @@ def ladder(rungs: Sequence[Rung], base: str) -> list[Rung]:
 def _judge(base: Rung, above: Rung, below: Rung, step: Increase) -> Cliff | None:
     before = max(above.loss.nats, 0.0) / (base.bits - above.bits)
     cost = step.nats / (above.bits - below.bits)
-    if below.loss.nats <= TOLERATED or not below.loss.beyond_noise or not step.beyond_noise:
+    if min(below.loss.nats, step.nats) <= TOLERATED or not (below.loss.beyond_noise and step.beyond_noise):
         return None
     if cost < PER_BIT or cost < DISPROPORTION * before:
         return None

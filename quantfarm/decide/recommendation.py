@@ -20,7 +20,7 @@ from quantfarm.statistics.frontier import Frontier, Standing, pareto
 from quantfarm.statistics.increase import base_of, increase
 from quantfarm.statistics.resample import MEMORY, SPEED, key
 
-#: Within about 5 % of the unquantised model's perplexity.
+#: Within about 5 % of the unquantized model's perplexity.
 MIN_QUALITY = 0.95
 
 
@@ -91,7 +91,7 @@ def _unmet(candidate: Candidate, quality: float | None, wishes: Wishes) -> str:
     if wishes.max_ram_mib is not None and memory > wishes.max_ram_mib:
         reasons.append(wording.too_large(memory, wishes.max_ram_mib))
     if wishes.min_quality > 0 and quality is None:
-        reasons.append("its quality cannot be told: no perplexity of the unquantised model on the same text")
+        reasons.append("its quality cannot be told: no perplexity of the unquantized model on the same text")
     elif quality is not None and quality < wishes.min_quality:
         reasons.append(wording.too_bad(quality, wishes.min_quality))
     return " and ".join(reasons)

@@ -24,7 +24,7 @@ def reason(
         f"{number(speed)} tok/s{_interval(best)} in {number(memory)} MiB"
     )
     if quality is not None:
-        first += f", its perplexity {share(1 / quality - 1)} against the unquantised model"
+        first += f", its perplexity {share(1 / quality - 1)} against the unquantized model"
     standing = frontier.of(best)
     chance = (
         f" The probability that nothing measured dominates it is {probability(standing.probability)}."
@@ -52,7 +52,7 @@ def why_not(second: Candidate, best: Candidate, quality: float | None) -> str:
     """Why the runner-up is not the one: the first thing in the policy's order that tells them apart."""
     slower = best.figures[SPEED].value / second.figures[SPEED].value - 1
     larger = second.figures[MEMORY].value / best.figures[MEMORY].value - 1
-    better = f"; its perplexity is {share(1 / quality - 1)} against the unquantised model" if quality else ""
+    better = f"; its perplexity is {share(1 / quality - 1)} against the unquantized model" if quality else ""
     if slower > SPEED_MARGIN:
         lead = f"{best.variant} decodes {share(slower).lstrip('+')} faster"
     elif larger > MEMORY_MARGIN:
@@ -88,7 +88,7 @@ def nothing(
     pairs = [(c, c.figures[MEMORY].value, q) for c, q in zip(comparable, qualities, strict=True)]
     if min_quality > 0 and all(q is None for q in qualities):
         return (
-            "Nothing can be recommended: quality cannot be told without the unquantised model's perplexity "
+            "Nothing can be recommended: quality cannot be told without the unquantized model's perplexity "
             "on the same text. Measure F16 too, or ask for a minimum quality of 0."
         )
     good = [(c, m, q) for c, m, q in pairs if min_quality <= 0 or (q is not None and q >= min_quality)]

@@ -1,4 +1,4 @@
-"""How much worse a variant's perplexity is than the unquantised model's, on the same chunks of the same text."""
+"""How much worse a variant's perplexity is than the unquantized model's, on the same chunks of the same text."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from quantfarm.candidates import Candidate
 from quantfarm.statistics.comparable import text_of
 from quantfarm.statistics.resample import Z95, figure_loss, has_chunks, paired_errors
 
-#: Quantizations that count as unquantised, in the order in which they are preferred as the base.
-UNQUANTISED = ("F16", "BF16", "F32")
+#: Quantizations that count as unquantized, in the order in which they are preferred as the base.
+UNQUANTIZED = ("F16", "BF16", "F32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def increase(candidate: Candidate, base: Candidate) -> Increase | None:
 
 
 def base_of(candidates: Sequence[Candidate], runtime: str | None = None) -> Candidate | None:
-    """The unquantised candidate that has a perplexity, of the runtime asked for where there is one."""
-    known = [c for c in candidates if c.variant in UNQUANTISED and c.value("ppl") is not None]
-    order = sorted(known, key=lambda c: (c.runtime != runtime, UNQUANTISED.index(c.variant), c.build))
+    """The unquantized candidate that has a perplexity, of the runtime asked for where there is one."""
+    known = [c for c in candidates if c.variant in UNQUANTIZED and c.value("ppl") is not None]
+    order = sorted(known, key=lambda c: (c.runtime != runtime, UNQUANTIZED.index(c.variant), c.build))
     return order[0] if order else None
