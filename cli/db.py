@@ -13,7 +13,7 @@ from storage.home import Home
 from storage.ingest import rebuild as rebuild_from_files
 from storage.verify import verify as compare_with_files
 
-app = typer.Typer(help=__doc__, no_args_is_help=True)
+app = typer.Typer(help="Check the database against the landed files, or make it anew from them.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait while another process writes.", min=0)]

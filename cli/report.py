@@ -16,6 +16,7 @@ from flows.version import version
 from quantfarm.report.benchmark import benchmark_files
 from storage import atomic
 from storage.home import Home
+from storage.sweeps import skips
 
 
 def report(
@@ -29,7 +30,11 @@ def report(
     found = [one for group in measured.by_device_and_model(home, device, model) for one in group]
     folder = out or home.report
     files = benchmark_files(
-        list(devices.known(home).values()), found, commit=version(), date=f"{datetime.now(UTC):%Y-%m-%d}"
+        list(devices.known(home).values()),
+        found,
+        skips=skips(home),
+        commit=version(),
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
     )
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

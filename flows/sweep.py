@@ -30,6 +30,7 @@ from storage.artifacts import Artifacts
 from storage.home import Home
 from storage.ingest import ingest
 from storage.landing import Landings
+from storage.sweeps import record
 
 #: Plain calls in order: inputs are not hashed, results not kept (landed files are the results).
 PLAIN: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -153,6 +154,7 @@ def sweep(model: str = "reference", **request: Any) -> dict[str, Any]:
     """
     home = Home.default()
     prepared = prepare(home, sweeps.request({"model": model, **request}, "the request"))
+    record(home, prepared.id, prepared.source.name, prepared.sweep.model_dump(mode="json"), prepared.plan)
     tell("plan", plan=prepared.plan)
     tally = Tally()
     stop = threading.Event()

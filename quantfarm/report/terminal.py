@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quantfarm.candidates import Candidate
-from quantfarm.decide import Recommendation, wording
+from quantfarm.decide import Recommendation
 from quantfarm.report.chart import chart
 from quantfarm.report.figures import NAMES, number, probability, share, spread
 from quantfarm.report.palette import colour
@@ -19,10 +19,10 @@ from quantfarm.statistics.resample import MEMORY, key
 
 
 def frontier_table(frontier: Frontier, chosen: Candidate | None = None) -> Table:
-    """One row per candidate, fastest first; what cannot be compared at the end, with the reason."""
+    """One row per candidate, fastest first; P: that it is non-dominated. Last, what cannot be compared, and why."""
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     for name, justify in (("", "left"), ("variant", "left"), ("decode tok/s", "right"), ("memory MiB", "right"),
-                          (NAMES[frontier.quality], "right"), ("vs F16", "right"), ("P(non-dominated)", "right"),
+                          (NAMES[frontier.quality], "right"), ("vs F16", "right"), ("P", "right"),
                           ("", "left")):  # fmt: skip
         table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
     everyone = _everyone(frontier)
@@ -52,8 +52,14 @@ def _row(
         *_known(c, frontier),
         share(loss.share) if loss else "",
         probability(standing.probability),
-        Text(standing.remark if standing.on_frontier else wording.beaten(standing, frontier)),
+        Text(_beaten_by(standing)),
     )
+
+
+def _beaten_by(standing: Standing) -> str:
+    """Short, for a column: the sentence is in the report."""
+    winners = ", ".join(c.variant for c in standing.dominated_by)
+    return f"beaten by {winners}" if winners and not standing.on_frontier else ""
 
 
 def _known(candidate: Candidate, frontier: Frontier) -> tuple[str, str, str]:
