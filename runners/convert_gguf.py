@@ -45,6 +45,7 @@ LLAMA3 = (
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 #: (split regex, whether merges are ignored for whole words) -> llama.cpp's name, as src/llama-vocab.cpp has it.
 PRE_TOKENIZERS = {(LLAMA3, True): "llama-bpe", (QWEN2, False): "qwen2", ("byte level", False): "gpt-2"}
+OWN_CODE = "this model needs Python code of its own (auto_map), which is not run here"
 GLANCE_S = 0.5
 
 
@@ -113,7 +114,7 @@ def refuse_remote_code() -> None:
     from transformers import dynamic_module_utils  # pyright: ignore[reportMissingImports]
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise Failure("this model brings Python code of its own (auto_map), which is not run here")
+        raise Failure(OWN_CODE)
 
     dynamic_module_utils.get_class_in_module = refuse
     for loader in (transformers.AutoTokenizer, transformers.AutoConfig):
@@ -122,7 +123,10 @@ def refuse_remote_code() -> None:
 
 def distrusting(load: Any) -> Any:
     def without_trust(*given: Any, **named: Any) -> Any:
-        return load(*given, **(named | {"trust_remote_code": False}))
+        try:
+            return load(*given, **(named | {"trust_remote_code": False}))
+        except ValueError as error:
+            raise Failure(OWN_CODE) if "custom code" in str(error) else error from error
 
     return without_trust
 
