@@ -115,9 +115,9 @@ def _remove(database: Path) -> None:
 def _tidy(home: Home) -> None:
     """What killed processes left behind."""
     landing.sweep_up(home)
-    for folder in (home.cells, home.recipes, home.db):
+    for folder in (home.cells, home.recipes, home.db, *home.artifacts.iterdir()):
         atomic.sweep_up(folder)
-    for left in home.db.glob(".cleaned-*"):
+    for left in (*home.db.glob(".cleaned-*"), *home.db.glob(".verify-*")):  # ours alone while we hold the lock
         shutil.rmtree(left, ignore_errors=True)
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Measurement
+from storage import processes
 from storage.compare import differences, equal
 from storage.database import open_writer
 from storage.home import Home
@@ -488,3 +489,16 @@ def test_a_rebuild_killed_at_any_moment_leaves_a_home_that_the_next_ingest_compl
         ingest(farm)
         assert rows(farm, "SELECT count(*) FROM cells") == [(31,)]
     assert verify(farm) == []
+
+
+def test_what_killed_processes_left_behind_is_swept_up(farm: Home) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        mark = processes.mark(child.pid)
+        child.communicate(b"\n")
+    left = [farm.db / ".cleaned-x" / "a", farm.db / f".verify-{mark}" / "a"]
+    left += [folder / f".a.{mark}.00.tmp" for folder in (farm.cells, farm.db, farm.folder("artifacts", "aa"))]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    ingest(farm)
+    assert [path for path in left if path.exists()] == []
