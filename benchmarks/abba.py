@@ -63,7 +63,8 @@ def finished(trace: Trace) -> Trace:
 
 def alternate(a: Callable[[], Figures], b: Callable[[], Figures], pairs: int) -> tuple[list[Figures], list[Figures]]:
     """Runs A B, B A, A B, …; the same number of each. The first of each is a warm-up and not kept."""
-    a(), b()
+    a()
+    b()
     found: tuple[list[Figures], list[Figures]] = ([], [])
     for pair in range(pairs):
         order = (0, 1) if pair % 2 == 0 else (1, 0)

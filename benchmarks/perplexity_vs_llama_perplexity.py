@@ -1,6 +1,6 @@
 """Tokens evaluated a second for perplexity, the farm ÷ llama-perplexity: goal ≥ 0.95.
 
-    python -m benchmarks.perplexity_vs_llama_perplexity --pairs 10 --json docs/benchmarks/perplexity.json
+    python benchmarks/perplexity_vs_llama_perplexity.py --pairs 10 --json docs/benchmarks/perplexity.json
 
 `evaluating` is from the first chunk's start to the last one's score, `process` the whole process's
 wall time, start and tokenising included. Both print the same perplexity, or the benchmark fails.
@@ -16,7 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import abba
+import abba
+
 from quantfarm import metrics, toolchain
 from quantfarm.corpus import held_out_text
 from quantfarm.nouns import Cell, metric_of

@@ -1,11 +1,12 @@
 """What the sampler beside a run costs it: speed with it ÷ without it; goal: slowed by less than 1 % for sure.
 
-python -m benchmarks.sampler_cost --pairs 10 --json docs/benchmarks/sampler_cost.json
+python benchmarks/sampler_cost.py --pairs 10 --json docs/benchmarks/sampler_cost.json
 """
 
 from __future__ import annotations
 
-from benchmarks import abba
+import abba
+
 from quantfarm import metrics
 from quantfarm.nouns import Cell
 from quantfarm.runtimes.llama_cpp import LlamaCpp

@@ -1,13 +1,14 @@
 """The farm's bench figures ÷ llama-bench's, the tool built from the same sources: goal 1.00 ± 0.02 (tg), ± 0.03 (pp).
 
-    python -m benchmarks.speed_vs_llama_bench --pairs 10 --json docs/benchmarks/speed_vs_llama_bench.json
+    python benchmarks/speed_vs_llama_bench.py --pairs 10 --json docs/benchmarks/speed_vs_llama_bench.json
 
 The farm measures as in a sweep, with its sampler beside the run; llama-bench runs bare.
 """
 
 from __future__ import annotations
 
-from benchmarks import abba
+import abba
+
 from quantfarm import metrics, toolchain
 from quantfarm.nouns import Cell, Trace
 from quantfarm.runtimes.llama_bench import LlamaBench
