@@ -81,7 +81,7 @@ class Header:
         n_tensors, n_keys = self.number("<Q"), self.number("<Q")
         self.keys = {self.text(): self.value(self.number("<I")) for _ in range(n_keys)}
         self.tensors = [self.tensor() for _ in range(n_tensors)]
-        alignment = self.keys.get("general.alignment", 32)
+        alignment = int(self.keys.get("general.alignment", 32))
         self.data_start = -(-self.at // alignment) * alignment
 
     def number(self, form: str) -> Any:
@@ -123,14 +123,16 @@ class Header:
         return name, shape, self.number("<I"), self.number("<Q")
 
 
-def ggml() -> ctypes.CDLL:
-    """llama.cpp's own tables of types: names and sizes are never copied here."""
+def ggml() -> tuple[ctypes.CDLL, int]:
+    """llama.cpp's own tables of types (names and sizes are never copied here), and how many types it has."""
+    import llama_cpp
     from llama_cpp._ggml import libggml
 
     for name, result in (("ggml_type_size", ctypes.c_size_t), ("ggml_blck_size", ctypes.c_int64)):
         getattr(libggml, name).argtypes, getattr(libggml, name).restype = [ctypes.c_int], result
     libggml.ggml_type_name.argtypes, libggml.ggml_type_name.restype = [ctypes.c_int], ctypes.c_char_p
-    return libggml
+    # The library's mark for "no type given" is the number after its last type.
+    return libggml, llama_cpp.llama_model_quantize_default_params().output_tensor_type
 
 
 def read_header(path: Path) -> Header:
@@ -151,14 +153,20 @@ def read_header(path: Path) -> Header:
 
 def inspect(path: Path) -> dict[str, Any]:
     """Bits per weight, tensor types and facts of a whole GGUF. Raises Failure for one that is not."""
-    header, lib, size = read_header(path), ggml(), path.stat().st_size
+    try:
+        return described(path, read_header(path))
+    except (TypeError, ValueError, ArithmeticError, RecursionError) as error:  # values of kinds that no model has
+        raise Failure("load", f"{path}: its header is damaged ({error})") from error
+
+
+def described(path: Path, header: Header) -> dict[str, Any]:
+    lib, n_types, size = *ggml(), path.stat().st_size
     types: dict[str, int] = {}
     weights = held = promised = 0
     for name, shape, number, offset in header.tensors:
-        title = lib.ggml_type_name(number) if 0 <= number < 1000 else None
-        if not title or not lib.ggml_blck_size(number):
+        if number >= n_types or not lib.ggml_blck_size(number):
             raise Failure("load", f"{path}: tensor {name} is of type {number}, which this llama.cpp does not know")
-        kind = title.decode().upper()
+        kind = lib.ggml_type_name(number).decode().upper()
         types[kind] = types.get(kind, 0) + 1
         count = math.prod(shape)
         nbytes = count // lib.ggml_blck_size(number) * lib.ggml_type_size(number)

@@ -8,6 +8,7 @@ import random
 import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,8 +18,9 @@ import pytest
 from quantfarm import toolchain
 from quantfarm.errors import FarmError, UsageError
 from quantfarm.nouns import Recipe, Trace
-from quantfarm.quantizers.gguf import Gguf
+from quantfarm.quantizers.gguf import RUNNER, Gguf
 from quantfarm.sweeps import DEFAULT_QUANTS
+from tests.conftest import ROOT
 from tests.gguf_runner import error_of, finish, quantize, start
 
 #: Quant -> a tensor type that it is named for.
@@ -191,3 +193,10 @@ def test_killed_at_random_moments_it_leaves_nothing_that_looks_whole(reference: 
         assert not out.exists() or sha256(out) == whole
     assert quantize(reference, out, "Q4_K_M").finished
     assert [path.name for path in tmp_path.iterdir()] == ["out.gguf"]
+
+
+def test_a_gguf_with_any_bytes_changed_is_read_or_refused_but_never_a_crash(stories: Path, tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "tests" / "change_gguf.py", RUNNER, stories, tmp_path / "changed.gguf"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    refused, times = map(int, said.split(" of "))
+    assert 0 < refused < times

@@ -21,9 +21,12 @@ KNOWN = {
     "Failed to establish a new connection": NO_NETWORK,
     "Network is unreachable": NO_NETWORK,
     "Connection refused": NO_NETWORK,
+    "Could not fetch URL": NO_NETWORK,
     "dns error": NO_NETWORK,
+    "(from versions: none)": "no network (the package index cannot be reached), or the index in use does not have it",
     "Could not find a version": "the package index in use does not have it",
     "No CMAKE_CXX_COMPILER could be found": NO_COMPILER,
+    "Could not find compiler set in environment variable": NO_COMPILER + ", or correct CC and CXX",
     "No CMAKE_C_COMPILER could be found": NO_COMPILER,
 }
 

@@ -102,7 +102,15 @@ def _package(allowed: frozenset[str], tell: Tell) -> Path:
 
 
 def _download(into: Path) -> None:
-    pip = [str(environments.python_of(environments.tools())), "-m", "pip", "download", "--quiet"]
+    pip = [
+        str(environments.python_of(environments.tools())),
+        "-m",
+        "pip",
+        "download",
+        "--verbose",
+        "--progress-bar",
+        "off",
+    ]
     options = ["--no-deps", "--no-binary", PACKAGE, "--dest", str(into), f"{PACKAGE}=={version()}"]
     run([*pip, *options], what=f"fetching the source package of {PACKAGE} {version()}")
 
@@ -114,8 +122,8 @@ def check_hash(package: Path, allowed: frozenset[str]) -> None:
     if found not in allowed:
         package.unlink()
         raise FarmError(
-            f"the source package {package.name} has sha256 {found}, and {' or '.join(sorted(allowed))} was expected "
-            f"({LOCK}): it was removed, nothing of it was used. Check the package index in use"
+            f"the source package {package.name} has sha256 {found}, and {' or '.join(sorted(allowed))} was expected: "
+            f"it was removed, nothing of it was used. Check the package index in use"
         )
 
 
