@@ -75,13 +75,17 @@ class Peer:
         self.n_ctx, self.ppl = int(s["n_ctx"]), math.nan
 
     def __call__(self) -> abba.Figures:
-        began = time.perf_counter()
-        # Both streams into one pipe: its log is written to them in turn, mid-line too.
-        ran = subprocess.run(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
-        process, log = time.perf_counter() - began, ran.stdout
-        found = re.search(r"Final estimate: PPL = ([\d.]+)", log)
+        """Its log is written by a thread that its exit does not wait for: a run whose end is lost is run again."""
+        while True:
+            began = time.perf_counter()
+            # Both streams into one pipe: its log is written to them in turn, mid-line too.
+            ran = subprocess.run(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+            process, log = time.perf_counter() - began, ran.stdout
+            found = re.search(r"Final estimate: PPL = ([\d.]+) \+/-", log)
+            if found:
+                break
         chunks = re.search(r"over (\d+) chunks", log)
-        assert found and chunks, log[-2000:]
+        assert chunks, log[-2000:]
         self.ppl = float(found[1])
         evaluating = stamp(log, "Final estimate") - stamp(log, "perplexity: calculating")
         return rates(int(chunks[1]) * self.n_ctx, evaluating, process)

@@ -307,10 +307,10 @@ def main() -> int:
     given = parser.parse_args()
     try:
         return run(given.command, given.hz, given.wrap)
-    except ValueError as error:
-        print(f"sampler: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
+        return 1
+    except (OSError, ValueError) as error:
+        print(f"sampler: {error}", file=sys.stderr)
         return 1
 
 

@@ -114,11 +114,16 @@ def _bounded(text: str) -> int:
     return value
 
 
+def _is_utf8(text: str) -> bool:
+    """Whether it can have been UTF-8: decoding leaves a replacement character or a surrogate for what was not."""
+    return "\ufffd" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def json_object(line: str) -> dict[str, Any]:
     """The JSON object of one line. Raises ValueError for anything else, NaN and infinities among it."""
     if len(line) > LINE_LIMIT:
         raise ValueError(f"longer than {LINE_LIMIT // 2**20} MiB")
-    if "\ufffd" in line or any("\ud800" <= c <= "\udfff" for c in line if c > "\ud7ff"):
+    if not line.isascii() and not _is_utf8(line):
         raise ValueError("not UTF-8 text")
     try:
         thing = json.loads(line, parse_constant=_no_constant, parse_float=_finite, parse_int=_bounded)
