@@ -10,7 +10,17 @@ from typing import Any
 
 QUANTFARM = Path(sys.executable).parent / "quantfarm"
 VARIANTS = {"F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"}
-METRICS = {"bench_pp", "bench_tg", "decode_tps", "ttft", "load_time", "resident_peak", "committed_peak", "ppl", "kld_mean"}
+METRICS = {
+    "bench_pp",
+    "bench_tg",
+    "decode_tps",
+    "ttft",
+    "load_time",
+    "resident_peak",
+    "committed_peak",
+    "ppl",
+    "kld_mean",
+}
 
 
 def quantfarm(*arguments: str) -> Any:

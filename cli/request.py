@@ -20,7 +20,7 @@ Runtimes = Annotated[str | None, typer.Option(help="Runtimes, comma-separated. D
 Suite = Annotated[str | None, typer.Option(help="quick, speed, quality or full.")]
 Launches = Annotated[int | None, typer.Option(help="Process launches of each speed cell.")]
 Text = Annotated[Path | None, typer.Option(help="Text for perplexity. Default: the held-out reference corpus.")]
-Chunks = Annotated[int | None, typer.Option(help="Chunks of text to score. Default: the suite's.")]
+Chunks = Annotated[int | None, typer.Option("--n-chunks", "--chunks", help="Chunks of text to score.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: the device's physical cores.")]
 Prompt = Annotated[int | None, typer.Option("--n-prompt", "-p", help="Prompt tokens of every speed cell.")]
 Gen = Annotated[int | None, typer.Option("--n-gen", "-n", help="Generated tokens of every speed cell.")]

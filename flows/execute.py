@@ -35,6 +35,7 @@ class Job:
     artifact: Artifact
     files: Mapping[str, Path]
     sweep: str = ""
+    reproduce: str = ""  # the command that measures this variant again
     limit_s: float | None = None
 
     @property
@@ -45,7 +46,9 @@ class Job:
 def run_cell(home: Home, agent: Agent, job: Job, stopped: Callable[[], bool] = lambda: False) -> Landed:
     """Push, run, parse, measure, land. Raises FarmError only when the result cannot be written."""
     began, clock = datetime.now(UTC), time.monotonic()
-    before = machine_conditions() if not agent.profile.simulated else {}
+    before = {"quantfarm": version(), "os": agent.profile.os, "reproduce": job.reproduce}
+    if not agent.profile.simulated:
+        before |= machine_conditions()
     with TraceWriter(home, job.cell.id, job.attempt) as trace:
         try:
             left = _run(agent, job, trace, stopped)
@@ -63,7 +66,7 @@ def run_cell(home: Home, agent: Agent, job: Job, stopped: Callable[[], bool] = l
         outcome=outcome,
         measurements=measured,
         artifact=job.artifact,
-        conditions={**before, **_described(events), "quantfarm": version(), "os": agent.profile.os},
+        conditions={**before, **_described(events)},
         started_at=began.isoformat(timespec="milliseconds"),
         seconds=round(time.monotonic() - clock, 3),
         sweep=job.sweep,

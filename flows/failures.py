@@ -17,7 +17,7 @@ def land_failure(home: Home, job: Job, stage: str, reason: str) -> Landed:
         cell=job.cell,
         attempt=job.attempt,
         outcome=Outcome(state=State.FAILED, stage=stage, reason=reason),
-        conditions={"quantfarm": version()},
+        conditions={"quantfarm": version(), "reproduce": job.reproduce},
         started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         sweep=job.sweep,
     )

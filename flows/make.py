@@ -9,8 +9,8 @@ from pathlib import Path
 
 from agents import Agent, Exit
 from flows.progress import tell
-from quantfarm.errors import FarmError
-from quantfarm.nouns import Artifact, Cell, Trace, Variant, Workload, digest
+from quantfarm.errors import FarmError, UsageError
+from quantfarm.nouns import Artifact, Cell, Plan, Trace, Variant, Workload, digest
 from quantfarm.quantizers import quantizer
 from quantfarm.runtimes import runtime
 from storage import atomic
@@ -66,6 +66,23 @@ def variant(home: Home, agent: Agent, wanted: Variant, source: Path) -> Artifact
 
 def _events(lines: list[str]) -> Trace:
     return runtime("llama_cpp").parse(lines)
+
+
+def check_text(agent: Agent, plan: Plan, source: Path, text: Path, called: str) -> None:
+    """Is the text long enough for the plan's perplexity? Raises UsageError with how many tokens it has.
+
+    `called`: how the user knows the text.
+    """
+    for cell in plan.cells:
+        if cell.workload.kind == "quality":
+            asked = replace(cell, workload=Workload(kind="tokens", parameters=cell.workload.parameters))
+            under = runtime(cell.runtime)
+            command = under.command(asked, {"model": str(source), "text": str(text)})
+            try:
+                _run(agent, command, under.parse, "counting the text's tokens")
+            except MakeError as error:
+                raise UsageError(str(error).replace(str(text), called)) from error
+            return
 
 
 def base_logits(home: Home, agent: Agent, cell: Cell, base: Artifact, text: Path) -> Path:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agents import Agent, agent
-from flows import devices, sources, texts
+from flows import devices, make, sources, texts
 from quantfarm import planning
 from quantfarm.nouns import Plan
 from quantfarm.planning import Source
@@ -41,13 +41,20 @@ def plan(home: Home, sweep: Sweep) -> Plan:
     return planning.plan(sweep, profiles, sources.describe(sweep.model), text)
 
 
+def _host(home: Home) -> Agent:
+    """Where variants are made: this machine."""
+    return agent(devices.known(home)[devices.LOCAL])
+
+
 def check(home: Home, sweep: Sweep) -> None:
     """Every mistake of a request that can be found without fetching a model. Raises UsageError."""
     devices.chosen(home, sweep)
     texts.read(sweep)
     planning.check(sweep)
     if sources.is_here(sweep.model):
-        plan(home, sweep)
+        made = plan(home, sweep)
+        if file := sources.file_of(sweep.model):
+            make.check_text(_host(home), made, file, texts.keep(home, texts.read(sweep)), texts.name(sweep))
 
 
 def prepare(home: Home, sweep: Sweep) -> Prepared:
@@ -56,12 +63,14 @@ def prepare(home: Home, sweep: Sweep) -> Prepared:
     text = texts.read(sweep)
     source, file = sources.fetch(sweep.model)
     made = planning.plan(sweep, profiles, source, texts.sha256(text))
+    kept = texts.keep(home, text)
+    make.check_text(_host(home), made, file, kept, texts.name(sweep))
     return Prepared(
         id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}-{secrets.token_hex(2)}",
         sweep=sweep,
         plan=made,
         source=source,
         source_file=file,
-        text=texts.keep(home, text),
-        host=agent(devices.known(home)[devices.LOCAL]),
+        text=kept,
+        host=_host(home),
     )

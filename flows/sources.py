@@ -28,6 +28,12 @@ def describe(model: str) -> Source:
     return _described(models.resolve(model, _tell))
 
 
+def file_of(model: str) -> Path | None:
+    """The GGUF itself where the model is one already; None for what must be fetched or converted first."""
+    found = models.resolve(model, _tell)
+    return found.path if found.format == "gguf" else None
+
+
 def fetch(model: str) -> tuple[Source, Path]:
     """The source and its GGUF: downloaded and converted where needed. Raises FarmError."""
     found = models.resolve(model, _tell)

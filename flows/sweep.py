@@ -107,7 +107,13 @@ class _Sweep:
         if cell.workload.kind == "quality":
             files |= self.quality_files(cell)
         return Job(
-            cell=cell, attempt=attempt, artifact=artifact, files=files, sweep=self.prepared.id, limit_s=sweep.limit_s
+            cell=cell,
+            attempt=attempt,
+            artifact=artifact,
+            files=files,
+            sweep=self.prepared.id,
+            reproduce=sweeps.command(sweep, cell.variant.quant, cell.profile.name),
+            limit_s=sweep.limit_s,
         )
 
     def quality_files(self, cell: Cell) -> dict[str, Path]:

@@ -27,6 +27,11 @@ def read(sweep: Sweep) -> bytes:
     return data
 
 
+def name(sweep: Sweep) -> str:
+    """How the user knows the text."""
+    return str(sweep.text) if sweep.text else "the held-out reference corpus"
+
+
 def sha256(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
 

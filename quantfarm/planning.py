@@ -35,10 +35,10 @@ class Source:
     shape: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def variants(sweep: Sweep, source: Source) -> tuple[Variant, ...]:
-    """The variants asked for. Raises UsageError for an unknown quant or one that cannot be made from the source."""
+def variants(quants: Sequence[str], source: Source) -> tuple[Variant, ...]:
+    """The variants asked for; none named: the source's own quantization, or the usual ones. Raises UsageError for an unknown quant or one that cannot be made from the source."""
     quantized = source.quant not in UNQUANTIZED
-    wanted = sweep.quants or ((source.quant,) if quantized else DEFAULT_QUANTS)
+    wanted = quants or ((source.quant,) if quantized else DEFAULT_QUANTS)
     made_by = quantizer("gguf")
     found: list[Variant] = []
     for quant in wanted:
@@ -61,7 +61,7 @@ def base(source: Source) -> Variant | None:
     """The unquantized variant that others are compared with; None for a model that came quantized."""
     if source.quant not in UNQUANTIZED:
         return None
-    return variants(Sweep(quants=(BASE,)), source)[0]
+    return variants([BASE], source)[0]
 
 
 def workloads(sweep: Sweep, text_sha256: str) -> tuple[Workload, ...]:
@@ -124,7 +124,7 @@ def plan(sweep: Sweep, profiles: Sequence[DeviceProfile], source: Source, text_s
     cells: list[Cell] = []
     skips: list[Skip] = []
     judged: set[tuple[Variant, str]] = set()
-    for profile, variant, under, workload in _questions(profiles, variants(sweep, source), runtimes, works):
+    for profile, variant, under, workload in _questions(profiles, variants(sweep.quants, source), runtimes, works):
         reason = _obstacle(profile, variant, under, workload, source)
         quality = workload.kind == "quality"
         if not reason and quality and (variant, under.name) in judged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from quantfarm import profiles, suites
 from quantfarm.errors import UsageError, unknown
 from quantfarm.nouns import Scalar
 
+#: Parameters of `common` that have an option of their own.
+ON_COMMAND_LINE = ("n_chunks", "threads", "n_prompt", "n_gen", "n_depth")
 DEFAULT_QUANTS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 
 
@@ -46,6 +49,25 @@ class Sweep(BaseModel):
     @property
     def wanted_launches(self) -> int:
         return self.launches or (6 if self.workloads else suites.LAUNCHES[self.suite])
+
+
+def command(sweep: Sweep, quant: str, device: str) -> str:
+    """The command that measures one variant on one device again, as this sweep did.
+
+    Workloads of a sweep file cannot be said in options: it then measures the suite's.
+    """
+    options: dict[str, object] = {
+        "--model": sweep.model,
+        "--quants": quant,
+        "--devices": device,
+        "--runtimes": ",".join(sweep.runtimes),
+        "--suite": sweep.suite,
+        "--launches": sweep.wanted_launches,
+        "--text": sweep.text,
+    }
+    options |= {f"--{key.replace('_', '-')}": sweep.common.get(key) for key in ON_COMMAND_LINE}
+    words = [word for key, value in options.items() if value is not None for word in (key, str(value))]
+    return shlex.join(["quantfarm", "sweep", *words, "--fresh"])
 
 
 def request(content: Mapping[str, Any], where: str) -> Sweep:

@@ -189,7 +189,9 @@ def train(model, documents, held_out, minutes: float, tokens_per_step: int, lr: 
         if spent - shown > 120 or step in (1, 20):
             shown = spent
             curve.append({"step": step, "minutes": round(spent / 60, 2), "loss": round(loss, 4)})
-            print(f"{done:6.1%}  step {step:5d}  loss {loss:.4f}  {step * tokens_per_step / spent:,.0f} tok/s", flush=True)
+            print(
+                f"{done:6.1%}  step {step:5d}  loss {loss:.4f}  {step * tokens_per_step / spent:,.0f} tok/s", flush=True
+            )
     return {
         "steps": step,
         "tokens_seen": step * tokens_per_step,
@@ -207,13 +209,18 @@ def main() -> None:
     parser.add_argument("--lr", type=float, nargs=2, default=(4e-3, 3e-3), metavar=("MUON", "ADAMW"))
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--continue", type=Path, dest="earlier", help="go on from an earlier OUT, warmed up again")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     texts, judged = corpus.documents(held_out=False), corpus.documents(held_out=True)
-    tokenizer = train_tokenizer(texts)
-    model = new_model(tokenizer)
+    if args.earlier:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(args.earlier)
+        model = LlamaForCausalLM.from_pretrained(args.earlier, dtype=torch.float32)
+    else:
+        tokenizer = train_tokenizer(texts)
+        model = new_model(tokenizer)
     documents, held_out = encode(tokenizer, texts), encode(tokenizer, judged)
     record = {
         "python": platform.python_version(),
@@ -227,6 +234,7 @@ def main() -> None:
         "seed": args.seed,
         "tokens_per_step": args.tokens_per_step,
         "lr_muon_adamw": list(args.lr),
+        "continued_from": json.loads((args.earlier / "training.json").read_text()) if args.earlier else None,
     }
     print(json.dumps(record, indent=1), flush=True)
     record |= train(model, documents, held_out, args.minutes, args.tokens_per_step, tuple(args.lr), args.seed)

@@ -26,6 +26,7 @@ llama.cpp has (PRE_TOKENIZERS), and refused otherwise.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -35,6 +36,7 @@ import sys
 import tempfile
 import threading
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -193,6 +195,15 @@ class LastError(logging.Handler):
 last_error = LastError(level=logging.ERROR)
 
 
+def versions() -> dict[str, str]:
+    """Of what is installed, without importing it: the first event comes before anything can fail."""
+    found = {"python": platform.python_version()}
+    for name in ("torch", "transformers"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
 def carry_out(events: Events, request: dict[str, Any]) -> None:
     source, out = Path(request["source"]), Path(request["out"])
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
@@ -217,15 +228,7 @@ def main() -> int:
     request = parser.parse_args().request
     events = Events()
     os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    import torch  # pyright: ignore[reportMissingImports]
-    import transformers  # pyright: ignore[reportMissingImports]
-
-    versions = {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "transformers": transformers.__version__,
-    }
-    events.emit("begin", schema=1, clock="monotonic_ns", runner="convert_gguf", versions=versions,
+    events.emit("begin", schema=1, clock="monotonic_ns", runner="convert_gguf", versions=versions(),
                 system=platform.platform(), pid=os.getpid())  # fmt: skip
     try:
         carry_out(events, request)

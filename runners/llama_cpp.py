@@ -235,6 +235,7 @@ class Model:
             raise Failure("load", f"{layers} layers were asked for on a GPU: this llama.cpp has no GPU backend")
         params = C.llama_model_default_params()
         params.n_gpu_layers = layers
+        params.vocab_only = request.get("kind") == "tokens"
         nothing = (ctypes.c_void_p * 1)(None)  # an empty list of devices, where NULL would mean all
         if layers == 0:
             params.devices = ctypes.cast(nothing, ctypes.c_void_p)
@@ -859,9 +860,14 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             _unfinished.discard(part)
 
 
+def count_tokens(session: Session) -> None:
+    """Is the text long enough? Loads the vocabulary alone."""
+    session.events.emit("tokens", **Text(session).facts())
+
+
 # ------------------------------------------------------------------ main
 
-KINDS = {"bench": bench, "app": app, "quality": quality, "logits": logits_file}
+KINDS = {"bench": bench, "app": app, "quality": quality, "logits": logits_file, "tokens": count_tokens}
 
 
 def begin(events: Events) -> None:

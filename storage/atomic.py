@@ -17,15 +17,21 @@ from storage import processes
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+class NoRoom(FarmError):
+    """There is no room to write; nothing half-written stays. Make room, and the same command goes on."""
+
+    exit_code = 2
+
+
 @contextlib.contextmanager
 def room_in(folder: Path) -> Iterator[None]:
-    """Turns "no room" into a FarmError that says where and how much is free; other errors pass."""
+    """Turns "no room" into a NoRoom that says where and how much is free; other errors pass."""
     try:
         yield
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        raise FarmError(no_room(folder, error)) from error
+        raise NoRoom(no_room(folder, error)) from error
 
 
 def no_room(folder: Path, error: OSError) -> str:

@@ -141,7 +141,9 @@ def _failures(group: Sequence[Run], chosen: Mapping[str, Choice]) -> tuple[str, 
 
 
 def _command(run: Run) -> str:
-    """Measures this candidate again, in the suite's workloads."""
+    """Measures this candidate again: as the sweep said that measured it, else in a suite's workloads."""
+    if said := json.loads(run.conditions).get("reproduce"):
+        return str(said)
     return shlex.join(
         ["quantfarm", "sweep", "--model", run.model, "--quants", run.quant, "--devices", run.device, "--fresh"]
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
+from agents import leases
 from quantfarm.nouns import State
-from tests.sweeping import counts, landings, quantfarm
+from tests.sweeping import counts, landings, quantfarm, start
 
 TINY = ("--quants", "Q8_0,Q4_K_M", "--suite", "speed", "--launches", "2", "-p", "16", "-n", "8", "--threads", "1")
 
@@ -33,18 +37,13 @@ def test_a_sweep_measures_every_cell_and_the_same_again_measures_none(home: Path
 
 
 def test_it_needs_no_server_and_leaves_none_behind(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import psutil
-
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     assert counts("--devices", "fake-laptop", *TINY)["ok"] == 8
     ours = [p for p in psutil.process_iter() if str(home) in _environment(p).get("QUANTFARM_HOME", "")]
     assert not ours, ours
 
 
-def _environment(process: object) -> dict[str, str]:
-    import psutil
-
-    assert isinstance(process, psutil.Process)
+def _environment(process: psutil.Process) -> dict[str, str]:
     try:
         return process.environ()
     except psutil.Error:
@@ -134,6 +133,48 @@ def test_a_wrong_request_is_one_message_and_nothing_is_written(
 ) -> None:
     err = quantfarm(verb, *arguments, code=2)
     assert said in " ".join(err.split())
+    assert not (home / "cells").exists() or not list((home / "cells").iterdir())
+
+
+def test_a_second_sweep_on_the_same_device_waits_and_says_for_whom(home: Path, prefect_server: None) -> None:
+    lines: list[str] = []
+    with leases.lease("fake-fake-laptop", "another sweep", lines.append):
+        second = start("sweep", "--devices", "fake-laptop", *TINY)
+        assert second.stdout
+        for line in second.stdout:
+            lines.append(line)
+            if "waiting for it" in line:
+                break
+        assert second.poll() is None
+        assert not list((home / "cells").iterdir())
+    rest, err = second.communicate(timeout=300)
+    assert second.returncode == 0, rest + err
+    assert "fake-laptop is in use by another sweep (process " in "".join(lines)
+
+
+def test_a_full_disk_is_one_message_and_leaves_nothing_half_written(
+    home: Path, prefect_server: None, tmp_path: Path
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a file system small enough to fill")
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=640k", "tmpfs", str(small)], check=True)
+    try:
+        sweep = ("sweep", "--devices", "fake-laptop", "--quants", "F16", "--launches", "40", "--json")
+        err = quantfarm(*sweep, code=2, QUANTFARM_HOME=str(small))
+        assert "no room to write in" in err and "Make room" in err
+        for landed in landings(small).all():
+            assert landed.outcome.state is State.OK
+        assert not [path for path in small.rglob(".*") if path.is_file()]
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_text_too_short_for_perplexity_is_refused_before_anything_runs(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("import os\n" * 100)
+    err = quantfarm("sweep", "--text", str(tmp_path / "short.txt"), "--suite", "quality", code=2)
+    assert "short.txt has " in err and "perplexity needs at least 1024" in err
     assert not (home / "cells").exists() or not list((home / "cells").iterdir())
 
 

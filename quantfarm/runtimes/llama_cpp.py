@@ -33,7 +33,7 @@ def sampled(python: str, files: Mapping[str, str], *options: str) -> list[str]:
 class LlamaCpp:
     name = "llama_cpp"
     formats = frozenset({"gguf"})
-    workloads = frozenset({"bench", "app", "quality", "logits"})
+    workloads = frozenset({"bench", "app", "quality", "logits", "tokens"})
 
     def build(self) -> str:
         try:
