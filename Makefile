@@ -26,7 +26,7 @@ setup: $(STAMP)
 $(STAMP): requirements/lock.txt pyproject.toml | $(UV)
 	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
 	@echo "Installing from requirements/lock.txt (llama-cpp-python is built from source: about 5 minutes the first time)"
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/lock.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements/lock.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $(STAMP)
 

@@ -10,17 +10,8 @@ from typing import Any
 
 QUANTFARM = Path(sys.executable).parent / "quantfarm"
 VARIANTS = {"F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"}
-METRICS = {
-    "bench_pp",
-    "bench_tg",
-    "decode_tps",
-    "ttft",
-    "load_time",
-    "resident_peak",
-    "committed_peak",
-    "ppl",
-    "kld_mean",
-}
+SPEED = {"bench_pp", "bench_tg", "decode_tps", "ttft", "load_time"}
+METRICS = SPEED | {"resident_peak", "committed_peak", "ppl", "kld_mean"}
 
 
 def quantfarm(*arguments: str) -> Any:

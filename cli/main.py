@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 
 import typer
 from rich.console import Console
 
 from quantfarm.errors import FarmError
 
-#: verb -> the module that carries it out; imported when the program starts, so each stays light at import.
+#: Each verb is the function of its name in the module of its name; a group is a module with an `app`.
 VERBS = ("plan", "sweep", "results", "pareto", "recommend", "report", "doctor")
 GROUPS = ("toolchain", "db")
 
@@ -20,14 +21,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _verb in VERBS:
-    app.command(name=_verb)(getattr(importlib.import_module(f"cli.{_verb}"), _verb))
-for _group in GROUPS:
-    app.add_typer(importlib.import_module(f"cli.{_group}").app, name=_group)
+
+
+@app.callback()
+def quantfarm() -> None:
+    """Which quantization of which model, under which runtime, should this device run."""
+
+
+def add(names: Iterable[str]) -> None:
+    """Import the modules of these verbs and groups, and make them known."""
+    for name in names:
+        module = importlib.import_module(f"cli.{name}")
+        if name in GROUPS:
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name=name)(getattr(module, name))
 
 
 def main() -> None:
     """Errors a user can mend become one message and their exit code; only a bug shows a traceback."""
+    known = (*VERBS, *GROUPS)
+    # Only what was asked for is imported: a verb should not wait for the plots of another.
+    asked = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    add([asked] if asked in known else known)
     try:
         app()
     except FarmError as error:

@@ -6,6 +6,7 @@ Where PREFECT_API_URL is set, that server is used; else Prefect starts a tempora
 from __future__ import annotations
 
 import os
+import sys
 
 from storage.home import Home
 
@@ -16,7 +17,7 @@ OFFLINE = {
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600",
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",  # landed files are the results
-    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the sweep itself tells what happens; a failed cell is a row
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
 }
 
@@ -30,6 +31,5 @@ def prepare(home: Home) -> None:
 
 def stop_temporary_server() -> None:
     """End the server that Prefect started for us, now rather than some time after the program's end."""
-    from prefect.server.api.server import SubprocessASGIServer  # noqa: PLC0415 - after the settings
-
-    SubprocessASGIServer().stop()
+    if server := sys.modules.get("prefect.server.api.server"):  # it was needed only where we started one
+        server.SubprocessASGIServer().stop()

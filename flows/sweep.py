@@ -14,6 +14,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State as PrefectState
+from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from agents import Agent, agent
@@ -37,29 +38,26 @@ PLAIN: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 MAX_LANES = 64
 
 
-class CellFailed(FarmError):
-    """Shown as the state of the cell's task; the failure itself has landed as a row."""
-
-
 @task(task_run_name="quantize {wanted.model} {wanted.name}", **PLAIN)
 def quantize(home: Home, host: Agent, wanted: Variant, source: Path) -> Artifact:
     return make.variant(home, host, wanted, source)
 
 
-def _run(home: Home, on: Agent, job: Job, stop: threading.Event) -> Landed:
-    landed = run_cell(home, on, job, stop.is_set)
-    if landed.outcome.state is not State.OK:
-        raise CellFailed(f"{landed.outcome.stage}: {landed.outcome.reason}")
-    return landed
+def _run(home: Home, on: Agent, job: Job, stop: threading.Event) -> PrefectState[Any]:
+    """The state of a cell's task: red where it failed, which has landed as a row."""
+    outcome = run_cell(home, on, job, stop.is_set).outcome
+    if outcome.state is State.OK:
+        return Completed()
+    return Failed(message=f"{outcome.stage}: {outcome.reason}")
 
 
 @task(task_run_name="bench {job.cell.label}", **PLAIN)
-def bench(home: Home, on: Agent, job: Job, stop: threading.Event) -> Landed:
+def bench(home: Home, on: Agent, job: Job, stop: threading.Event) -> PrefectState[Any]:
     return _run(home, on, job, stop)
 
 
 @task(task_run_name="evaluate {job.cell.label}", **PLAIN)
-def evaluate(home: Home, on: Agent, job: Job, stop: threading.Event) -> Landed:
+def evaluate(home: Home, on: Agent, job: Job, stop: threading.Event) -> PrefectState[Any]:
     return _run(home, on, job, stop)
 
 

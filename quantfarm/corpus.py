@@ -7,7 +7,9 @@ Python versions: the sha256 of what was scored is part of every quality result.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,16 +37,18 @@ def is_held_out(module: str) -> bool:
 def modules(root: Path | None = None) -> Iterator[tuple[str, Path]]:
     """The (dotted name, path) of every library module that counts, in order of name."""
     root = root or Path(sysconfig.get_paths()["stdlib"])
-    found = {
-        ".".join(path.relative_to(root).with_suffix("").parts): path
-        for path in root.rglob("*.py")
-        if not _left_out(path.relative_to(root))
-    }
+    found = {".".join(path.relative_to(root).with_suffix("").parts): path for path in _sources(root)}
     yield from sorted(found.items())
 
 
-def _left_out(relative: Path) -> bool:
-    return any(part in LEFT_OUT or part.startswith(("config-", "_sysconfigdata")) for part in relative.parts)
+def _sources(root: Path) -> Iterator[Path]:
+    for folder, below, files in os.walk(root):
+        below[:] = [name for name in below if not _left_out(name)]
+        yield from (Path(folder, name) for name in files if name.endswith(".py") and not _left_out(name))
+
+
+def _left_out(name: str) -> bool:
+    return name.removesuffix(".py") in LEFT_OUT or name.startswith(("config-", "_sysconfigdata"))
 
 
 def _text(path: Path) -> str | None:
@@ -60,6 +64,7 @@ def documents(held_out: bool, root: Path | None = None) -> list[str]:
     return [text for text in texts if text]
 
 
+@functools.cache
 def held_out_text(root: Path | None = None) -> bytes:
     """The held-out part as one UTF-8 text: what perplexity is measured on by default."""
     return "\n".join(documents(held_out=True, root=root)).encode()

@@ -36,7 +36,10 @@ class Source:
 
 
 def variants(quants: Sequence[str], source: Source) -> tuple[Variant, ...]:
-    """The variants asked for; none named: the source's own quantization, or the usual ones. Raises UsageError for an unknown quant or one that cannot be made from the source."""
+    """The variants asked for; none named: the source's own quantization, or the usual ones.
+
+    Raises UsageError for an unknown quant or one that cannot be made from the source.
+    """
     quantized = source.quant not in UNQUANTIZED
     wanted = quants or ((source.quant,) if quantized else DEFAULT_QUANTS)
     made_by = quantizer("gguf")

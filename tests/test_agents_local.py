@@ -111,7 +111,7 @@ def test_a_run_watches_its_lifeline_so_a_killed_controller_frees_the_device(tmp_
 def test_a_lease_is_for_one_and_says_who_holds_it(home: Path) -> None:
     waits: list[str] = []
     with leases.lease("desk", "the first", waits.append):
-        code = "from agents import leases\nwith leases.lease('desk', 'the second', lambda who: print(who, flush=True)): pass"
+        code = "from agents.leases import lease\nwith lease('desk', 'me', lambda who: print(who, flush=True)): pass"
         second = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert second.stdout
         said = second.stdout.readline()

@@ -44,7 +44,7 @@ def test_an_unknown_quant_is_answered_with_the_nearest(tmp_path: Path) -> None:
 
 
 def test_an_unknown_runtime_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match="unknown runtime 'llama.cpp': did you mean llama_cpp"):
+    with pytest.raises(UsageError, match=r"unknown runtime 'llama\.cpp': did you mean llama_cpp"):
         plan(Sweep(runtimes=("llama.cpp",)))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import plotext
-from matplotlib.ticker import MaxNLocator
 from rich.text import Text
 
 from quantfarm.report.figures import NAMES, number
@@ -69,6 +68,8 @@ def _room(values: Sequence[float], room: float) -> Range:
 
 def _ruler(figure: Any, axis: str, limits: Range, most: int, sign: int) -> int:
     """Round ticks within limits, said as their absolute value where drawn upside down; the widest one's width."""
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - slow to import, and not every verb draws
+
     ticks = [float(t) for t in MaxNLocator(most).tick_values(*limits) if limits[0] <= t <= limits[1]]
     said = [
         number(sign * t, 4).rstrip("0").rstrip(".") if "." in number(sign * t, 4) else number(sign * t, 4)
