@@ -6,6 +6,7 @@ file, so the same sweep again, after anything, only does what is not there yet.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,9 +165,12 @@ def sweep(model: str = "reference", **request: Any) -> dict[str, Any]:
     stop = threading.Event()
     try:
         _carry_out(_Sweep(home, prepared, stop, {}, {}), tally)
-    finally:
+    except BaseException:
         stop.set()
-        version = publish(home)
+        with contextlib.suppress(FarmError):  # what stopped the sweep is what must be said
+            publish(home)
+        raise
+    version = publish(home)
     tell("done")
     return {
         "sweep": prepared.id,

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from quantfarm.errors import FarmError
+from storage.atomic import NoRoom
 
 #: Devices may measure on this machine meanwhile: the database takes little of it.
 SETTINGS: dict[str, Any] = {
@@ -41,6 +42,8 @@ def _opened(path: Path, settings: dict[str, Any], *, read_only: bool, wait_s: fl
         try:
             return duckdb.connect(str(path), read_only=read_only, config=settings)
         except duckdb.IOException as error:
+            if "No space left" in str(error):
+                raise NoRoom(f"no room to write in {path.parent}: {_line(error)}. Make room. {REMEDY}") from error
             if "lock" not in str(error).lower():
                 raise FarmError(f"cannot open the database {path}: {_line(error)}. {REMEDY}") from error
             if time.monotonic() >= until:
