@@ -25,7 +25,7 @@ style of the standard library, and is good for nothing else.
 | tokenizer | byte-level BPE, {vocabulary:,} entries, the split regex of Llama 3 (llama.cpp's `llama-bpe`) |
 | trained on | the sources of the standard library and `pydoc_data` of CPython {python}: {train_bytes:,} bytes, {train_tokens:,} tokens, sha256 `{train_sha256}` |
 | judged on | modules held out by the hash of their names: {held_out_bytes:,} bytes, {held_out_tokens:,} tokens, sha256 `{held_out_sha256}` |
-| training | {steps:,} steps, {tokens_seen:,} tokens ({epochs:.1f} times the training text), {minutes:g} minutes, seed {seed} |
+| training | {steps:,} steps, {tokens:,} tokens ({epochs:.1f} times the training text), {minutes:.0f} minutes on two CPU cores, in {stages} |
 | held-out perplexity | {ppl:.2f} while training ended (windows of 512 tokens; the farm's own figures are measured as in the README) |
 | `model.safetensors` | {safetensors_bytes:,} bytes, sha256 `{safetensors_sha256}` |
 | `{gguf}` | {gguf_bytes:,} bytes, sha256 `{gguf_sha256}` |
@@ -37,6 +37,12 @@ running Python and differs between its versions; its sha256 is part of every qua
 **Licence.** The weights are released under Apache-2.0 as the rest of the project. They were trained on
 text of CPython under the PSF License Version 2.
 """
+
+
+def stages(training: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs of train.py that the weights went through, the first one first."""
+    earlier = training.get("continued_from")
+    return [*(stages(earlier) if earlier else []), training]
 
 
 def held_out_nll(training: dict[str, Any]) -> float:
@@ -51,12 +57,16 @@ def sha256(path: Path) -> str:
 def text(folder: Path, gguf: Path) -> str:
     """The card. Raises KeyError when training.json or config.json lacks a figure."""
     training = json.loads((folder / "training.json").read_text())
+    runs = stages(training)
+    tokens, seeds = sum(run["tokens_seen"] for run in runs), ", ".join(str(run["seed"]) for run in runs)
     config = json.loads((folder / "config.json").read_text())
     weights = folder / "model.safetensors"
     return TEMPLATE.format(
-        **training,
+        **training | {key: sum(run[key] for run in runs) for key in ("steps", "minutes")},
         ppl=math.exp(held_out_nll(training)),
-        epochs=training["tokens_seen"] / training["train_tokens"],
+        tokens=tokens,
+        epochs=tokens / training["train_tokens"],
+        stages="one stage" if len(runs) == 1 else f"{len(runs)} stages (seeds {seeds})",
         architecture=config["architectures"][0],
         layers=config["num_hidden_layers"],
         width=config["hidden_size"],

@@ -335,7 +335,7 @@ def test_the_command_line_prints_json_lines_that_end_with_the_paths(built: dict[
 @pytest.mark.timeout(3600)
 def test_a_build_that_is_killed_again_and_again_ends_whole(own_cache: Path) -> None:
     command = [sys.executable, "-c", "from cli.toolchain import app; app()", "build", "--json"]
-    for seconds in (3, 8, 12, 20, 45):
+    for seconds in (2, 4, 6, 9, 12):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT, start_new_session=True) as killed:
             time.sleep(seconds)
             killed.kill()
