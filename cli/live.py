@@ -95,7 +95,7 @@ class LiveTable:
     def _say(self, text: str, style: str = "") -> None:
         self.note = text
         if not self.console.is_terminal:
-            self.console.print(text, style=style, markup=False, highlight=False)
+            self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _note(self, news: News) -> None:
         if news.text:
@@ -131,7 +131,7 @@ class LiveTable:
         self.done.append((news.cell, mark, figure(news.landed)))
         if not self.console.is_terminal:
             line = f"{mark} {news.cell.label}   {figure(news.landed)}   {self._time_left()}"
-            self.console.print(line, style="red" if mark == "✗" else "", markup=False, highlight=False)
+            self.console.print(line, style="red" if mark == "✗" else "", markup=False, highlight=False, soft_wrap=True)
 
     def _over(self, cell: Cell) -> None:
         self.waiting.pop(cell.id, None)

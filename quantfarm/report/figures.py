@@ -29,6 +29,10 @@ NAMES = {
 }
 
 
+#: Below this a number is easier to read as a power of ten.
+TINY = 1e-5
+
+
 def decimals(value: float, digits: int = 3) -> int:
     """Decimal places that show `value` to so many significant digits (at least 0)."""
     if value == 0 or not math.isfinite(value):
@@ -38,9 +42,11 @@ def decimals(value: float, digits: int = 3) -> int:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """`1234`, `56.7`, `0.512`, `0.000123`; `–` for None."""
+    """`1234`, `56.7`, `0.512`, `0.000123`, `6.16e-08`; `–` for None."""
     if value is None or not math.isfinite(value):
         return NONE
+    if 0 < abs(value) < TINY:
+        return f"{value:.{digits - 1}e}"
     return f"{value:.{decimals(value, digits)}f}"
 
 

@@ -35,6 +35,8 @@ COLUMNS = (
 )
 #: Below this many launches no interval of a median reaches 95 %.
 NO_INTERVAL = 6
+#: Figures whose n is a number of launches; that of a quality figure counts tokens.
+MEASURED_BY_LAUNCH = ("bench_pp", "bench_tg", "decode_tps", "ttft", "load_time", "resident_peak", "committed_peak")
 
 
 def table(candidates: Sequence[Candidate], chosen: Candidate | None = None) -> str:
@@ -107,7 +109,7 @@ def escape(text: str) -> str:
 def legend(candidates: Sequence[Candidate]) -> str:
     """What the small figures are, and of how many launches: only what occurs in the table."""
     said: list[str] = []
-    speeds = [s for c in candidates for m, s in c.figures.items() if m not in ("ppl", "kld_mean", "same_top")]
+    speeds = [s for c in candidates for m, s in c.figures.items() if m in MEASURED_BY_LAUNCH]
     counts = sorted({s.n for s in speeds})
     if any(s.low is not None for s in speeds):
         said.append("a range is the interval of the median over launches that covers at least 95 %")
