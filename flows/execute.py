@@ -34,6 +34,7 @@ class Job:
     attempt: int
     artifact: Artifact
     files: Mapping[str, Path]
+    obstacle: str = ""  # why it cannot run: what it needs could not be made
     sweep: str = ""
     reproduce: str = ""  # the command that measures this variant again
     limit_s: float | None = None

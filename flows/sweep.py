@@ -29,6 +29,7 @@ from quantfarm import planning, sweeps
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Artifact, Cell, Landed, State, Variant
 from storage.artifacts import Artifacts
+from storage.atomic import NoRoom
 from storage.home import Home
 from storage.ingest import ingest
 from storage.landing import Landings
@@ -82,11 +83,12 @@ class _Sweep:
     stop: threading.Event
     artifacts: dict[str, Artifact]  # by recipe id
     unmade: dict[str, str]  # recipe id -> why it could not be made
+    base_logits: set[Path]  # large, and only needed while the sweep runs
 
     def measure(self, on: Agent, job: Job) -> Landed:
         """Run a cell as a Prefect task. Its failure is a landed row and the task's red state."""
-        if reason := self.unmade.get(job.cell.variant.recipe.id):
-            return land_failure(self.home, job, "quantize", reason)
+        if job.obstacle:
+            return land_failure(self.home, job, "quantize", job.obstacle)
         kind = evaluate if job.cell.workload.kind == "quality" else bench
         state: PrefectState[Any] = kind(self.home, on, job, self.stop, return_state=True)
         if self.stop.is_set():
@@ -98,29 +100,37 @@ class _Sweep:
         return landed
 
     def job(self, cell: Cell, attempt: int) -> Job:
+        """All that a cell needs to run; what cannot be had is the job's obstacle, and its cell fails with it."""
         recipe, sweep = cell.variant.recipe.id, self.prepared.sweep
-        artifact = self.artifacts.get(recipe) or _nothing(cell)
+        artifact = self.artifacts.get(recipe)
         files: dict[str, Path] = {}
-        if recipe in self.artifacts:
+        obstacle = self.unmade.get(recipe, "")
+        if artifact:
             files["model"] = Artifacts(self.home).path(artifact)
-        if cell.workload.kind == "quality":
-            files |= self.quality_files(cell)
+            if cell.workload.kind == "quality":
+                try:
+                    files |= self.quality_files(cell)
+                except make.MakeError as error:
+                    obstacle = str(error)
         return Job(
             cell=cell,
             attempt=attempt,
-            artifact=artifact,
+            artifact=artifact or _nothing(cell),
             files=files,
+            obstacle=obstacle,
             sweep=self.prepared.id,
             reproduce=sweeps.command(sweep, cell.variant.quant, cell.profile.name),
             limit_s=sweep.limit_s,
         )
 
     def quality_files(self, cell: Cell) -> dict[str, Path]:
+        """The text and, to compare with, the logits of the unquantized model (of no use to a simulated device)."""
         files = {"text": self.prepared.text}
         base = planning.base(self.prepared.source)
-        if base and base.recipe.id in self.artifacts:
+        if base and base.recipe.id in self.artifacts and not cell.profile.simulated:
             host, artifact = self.prepared.host, self.artifacts[base.recipe.id]
             files["base_logits"] = make.base_logits(self.home, host, cell, artifact, self.prepared.text)
+            self.base_logits.add(files["base_logits"])
         return files
 
     def make_missing(self, pending: list[Cell]) -> None:
@@ -129,15 +139,31 @@ class _Sweep:
         base = planning.base(self.prepared.source)
         if base and any(cell.workload.kind == "quality" for cell in pending):
             wanted[base.recipe.id] = base
-        for recipe, variant in wanted.items():
-            state: PrefectState[Any] = quantize(
-                self.home, self.prepared.host, variant, self.prepared.source_file, return_state=True
-            )
-            made = state.result(raise_on_failure=False)
-            if isinstance(made, Artifact):
-                self.artifacts[recipe] = made
-            else:
-                self.unmade[recipe] = str(made)
+        store = Artifacts(self.home)
+        found = {recipe: store.find(variant.recipe) for recipe, variant in wanted.items()}
+        self.artifacts |= {recipe: artifact for recipe, artifact in found.items() if artifact}
+        missing = [wanted[recipe] for recipe, artifact in found.items() if not artifact]
+        if missing:  # making one is work like any other: nothing may be measured here meanwhile
+            with self.prepared.host.lease(self.prepared.holder, _waiting_for_this_machine):
+                for variant in missing:
+                    self.make(variant)
+
+    def make(self, variant: Variant) -> None:
+        """Quantize as a Prefect task; a failure is kept as the reason that the variant's cells will fail with."""
+        state: PrefectState[Any] = quantize(
+            self.home, self.prepared.host, variant, self.prepared.source_file, return_state=True
+        )
+        made = state.result(raise_on_failure=False)
+        if isinstance(made, NoRoom):
+            raise made
+        if isinstance(made, Artifact):
+            self.artifacts[variant.recipe.id] = made
+        else:
+            self.unmade[variant.recipe.id] = str(made)
+
+
+def _waiting_for_this_machine(who: str) -> None:
+    tell("waiting", f"this machine is in use by {who}; waiting for it")
 
 
 def _nothing(cell: Cell) -> Artifact:
@@ -163,13 +189,16 @@ def sweep(model: str = "reference", **request: Any) -> dict[str, Any]:
     tell("plan", plan=prepared.plan)
     tally = Tally()
     stop = threading.Event()
+    running = _Sweep(home, prepared, stop, {}, {}, set())
     try:
-        _carry_out(_Sweep(home, prepared, stop, {}, {}), tally)
+        _carry_out(running, tally)
     except BaseException:
         stop.set()
         with contextlib.suppress(FarmError):  # what stopped the sweep is what must be said
             publish(home)
         raise
+    for file in running.base_logits:
+        file.unlink(missing_ok=True)
     version = publish(home)
     tell("done")
     return {
@@ -189,8 +218,7 @@ def _carry_out(running: _Sweep, tally: Tally) -> None:
     landings = Landings(home)
     pending = [c for c in prepared.plan.cells if prepared.sweep.fresh or not landings.finished(c.id)]
     if pending:
-        with prepared.host.lease(prepared.holder, lambda who: tell("waiting", f"this machine is in use by {who}")):
-            running.make_missing(pending)
+        running.make_missing(pending)
     lanes = [
         Lane(
             home=home,
