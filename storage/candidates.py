@@ -10,6 +10,7 @@ from typing import Any
 
 from quantfarm.candidates import Candidate
 from storage.choice import Choice, choose, ranking
+from storage.figures import NO_INTERVAL
 from storage.reading import Reader
 from storage.runs import Run, check_device, read_runs
 
@@ -106,7 +107,9 @@ def _remark(choice: Choice, home: Run) -> str:
         where = f"measured on {run.device}"
     if run.build != home.build:
         where = f"{where or 'measured'} by {run.build}"
-    return "; ".join(text for text in (choice.joined.remark, where) if text)
+    # That there is no interval is plain from the summary, which has none.
+    own = [text for text in choice.joined.remark.split("; ") if text != NO_INTERVAL]
+    return "; ".join(text for text in (*own, where) if text)
 
 
 def _quality(reader: Reader, choice: Choice | None) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def test_a_file_over_its_limit_leaves_nothing_and_says_where_and_how_much_is_fre
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
     )
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 2, done.stderr
     assert f"no room to write in {tmp_path}: File too large" in done.stdout
     assert "iB free)" in done.stdout
     assert list(tmp_path.iterdir()) == []
