@@ -124,6 +124,7 @@ class LiveTable:
 
     def _landed(self, news: News) -> None:
         assert news.cell and news.landed
+        self.note = ""
         mark = "✓" if news.landed.outcome.state is State.OK else "✗"
         self.running.pop(news.cell.id, None)
         self.left.add(news.landed)
