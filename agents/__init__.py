@@ -6,8 +6,8 @@ AgentError                 the device could not be asked; retryable or not, with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,14 +74,3 @@ class Agent(Protocol):
 def agent(profile: DeviceProfile) -> Agent:
     """The agent of a device. Raises UsageError for an unknown kind."""
     return tables.load(TABLE, profile.kind, "agent kind")(profile)
-
-
-@contextmanager
-def held(agents: Sequence[Agent], holder: str, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Lease several devices, always in order of name, so that two sweeps cannot wait for each other."""
-    if not agents:
-        yield
-        return
-    first, *rest = sorted(agents, key=lambda a: a.profile.name)
-    with first.lease(holder, on_wait), held(rest, holder, on_wait):
-        yield

@@ -43,7 +43,8 @@ class Sweep(BaseModel):
 
     @field_validator("quants", mode="after")
     @classmethod
-    def _upper(cls, quants: tuple[str, ...]) -> tuple[str, ...]:
+    def _once(cls, quants: tuple[str, ...]) -> tuple[str, ...]:
+        """Each named once, in the order given."""
         return tuple(dict.fromkeys(quants))
 
     @property
