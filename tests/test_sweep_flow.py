@@ -89,12 +89,23 @@ def test_a_failed_cell_is_a_row_with_its_stage_and_reason_and_the_sweep_goes_on(
     assert again["known"] == 8 - done["failed"]
 
 
-def test_a_model_that_a_runner_cannot_load_is_a_failed_cell_that_says_so(
+def test_a_users_own_gguf_is_measured_as_it_is_and_not_copied(
     home: Path, prefect_server: None, tmp_path: Path, reference: Path
 ) -> None:
     model = tmp_path / "model.gguf"
     model.write_bytes(reference.read_bytes())
     assert counts("--model", str(model), "--quants", "F16", "--suite", "speed", "--launches", "1", *TINY[6:])["ok"] == 2
+    assert not list((home / "artifacts").glob("*/model.gguf"))
+
+
+@pytest.mark.parametrize("size", [0, 3, 100_000])
+def test_a_truncated_model_is_one_message_and_nothing_runs(
+    home: Path, tmp_path: Path, reference: Path, size: int
+) -> None:
+    model = tmp_path / "cut.gguf"
+    model.write_bytes(reference.read_bytes()[:size])
+    assert "cut.gguf" in quantfarm("sweep", "--model", str(model), code=2)
+    assert not (home / "cells").exists() or not list((home / "cells").iterdir())
 
 
 def test_two_devices_are_measured_side_by_side_in_one_sweep(home: Path, prefect_server: None) -> None:
