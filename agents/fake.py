@@ -21,12 +21,12 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from agents import AgentError, Exit, leases
+from agents import AgentError, Exit, Lease, Progress, leases, silent
 from quantfarm.nouns import DeviceProfile
 
 GIB = 2**30
@@ -76,8 +76,8 @@ class FakeAgent:
             on_line(line)
         return Exit(code=0)
 
-    def push(self, file: Path, sha256: str) -> str:
-        del sha256
+    def push(self, file: Path, sha256: str, on_progress: Progress = silent) -> str:
+        del sha256, on_progress
         return str(file)
 
     def pull(self, path: str, to: Path) -> None:
@@ -86,13 +86,11 @@ class FakeAgent:
     def probe(self) -> Mapping[str, Any]:
         return {name: getattr(self.profile, name) for name in ("os", "chip", "cores", "memory_mib")}
 
-    def lease(self, holder: str, on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
-        @contextmanager
-        def held() -> Iterator[None]:
-            with leases.lease(f"fake-{self.profile.name}", holder, on_wait):
-                yield
+    def lease(self, holder: str, on_wait: Callable[[str], None]) -> AbstractContextManager[Lease]:
+        return leases.lease(f"fake-{self.profile.name}", holder, on_wait)
 
-        return held()
+    def close(self) -> None:
+        """Nothing is kept open."""
 
 
 def _wait(seconds: float, limit_s: float, stopped: Callable[[], bool]) -> bool:

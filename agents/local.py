@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from agents import Exit, leases, machine
+from agents import Exit, Lease, Progress, leases, machine, silent
 from quantfarm.nouns import DeviceProfile
 
 #: A longer line is not a runner's: the run is ended and the cell fails.
@@ -64,9 +64,9 @@ class LocalAgent:
                     pipe.close()
         return Exit(code=code, reason=watch.reason, stderr=b"".join(stderr).decode(errors="replace"))
 
-    def push(self, file: Path, sha256: str) -> str:
+    def push(self, file: Path, sha256: str, on_progress: Progress = silent) -> str:
         """Nothing to send: the artifact store is on this machine (and checks its own digests)."""
-        del sha256
+        del sha256, on_progress
         return str(file)
 
     def pull(self, path: str, to: Path) -> None:
@@ -77,14 +77,17 @@ class LocalAgent:
         return machine.facts()
 
     @contextmanager
-    def lease(self, holder: str, on_wait: Callable[[str], None]) -> Iterator[None]:
+    def lease(self, holder: str, on_wait: Callable[[str], None]) -> Iterator[Lease]:
         # Named for the machine, not the profile: two profiles of one machine are one device.
-        with leases.lease("local", holder, on_wait) as fd:
-            self._lease_fds = (fd,)
+        with leases.lease("local", holder, on_wait) as held:
+            self._lease_fds = (held.fd,)
             try:
-                yield
+                yield held
             finally:
                 self._lease_fds = ()
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
 
 class _Watch:

@@ -39,6 +39,28 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """What a device's sensors read at rest: what its start gate compares with (METHOD §4)."""
+
+    temperature_c: float | None = None
+    reading: str = ""  # the name of the reading that the temperature is of, e.g. "x86_pkg_temp_c"
+    power_w: float | None = None
+    measured_at: str = ""  # ISO 8601, UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A fencing token: which holding of a device's lease this is.
+
+    `count` grows by one with each holding; tokens are compared within a `lineage` alone
+    (a device that lost its lease file begins a new one).
+    """
+
+    lineage: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceProfile:
     """Facts about a device; what can be done with it is an agent's business.
 
@@ -48,13 +70,17 @@ class DeviceProfile:
     name: str
     kind: str = "local"  # a name in the agents' table
     address: str = ""
+    platform: str = ""  # system-architecture: linux-x86_64, linux-arm64, android-arm64, macos-arm64, …
     os: str = ""
     chip: str = ""
     cores: int = 1  # physical
     memory_mib: int = 0
     accelerators: tuple[str, ...] = ()
     sensors: tuple[str, ...] = ()
+    missing: Parameters = ()  # sensor -> why it cannot be read here
     runtimes: tuple[str, ...] = ()
+    builds: Parameters = ()  # runtime -> the build that the device has: "llama-cpp-python 0.3.36"
+    idle: Idle | None = None
     limits: Limits = field(default_factory=Limits)
     targets: Parameters = ()
     tags: tuple[str, ...] = ()

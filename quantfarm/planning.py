@@ -82,6 +82,11 @@ def _on(profile: DeviceProfile, workload: Workload) -> Workload:
     return Workload(kind=workload.kind, parameters=tuple(sorted(settings.items())))
 
 
+def _build(profile: DeviceProfile, under: Runtime) -> str:
+    """The runtime's build on the device: what the device said it has, else what this machine has."""
+    return str(dict(profile.builds).get(under.name) or under.build())
+
+
 def _obstacle(profile: DeviceProfile, variant: Variant, under: Runtime, workload: Workload, source: Source) -> str:
     """Why a cell cannot be; empty when it can."""
     if profile.runtimes and under.name not in profile.runtimes:
@@ -147,7 +152,14 @@ def plan(sweep: Sweep, profiles: Sequence[DeviceProfile], source: Source, text_s
             judged.add((variant, under.name))
         launches = 1 if quality else sweep.wanted_launches
         cells += [
-            Cell(profile=profile, variant=variant, runtime=under.name, build=under.build(), workload=workload, launch=n)
+            Cell(
+                profile=profile,
+                variant=variant,
+                runtime=under.name,
+                build=_build(profile, under),
+                workload=workload,
+                launch=n,
+            )
             for n in range(launches)
         ]
     random.Random(sweep.seed).shuffle(cells)  # noqa: S311 - an order, not a secret

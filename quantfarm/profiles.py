@@ -11,11 +11,15 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from quantfarm.errors import UsageError, unknown
-from quantfarm.nouns import DeviceProfile, Limits
+from quantfarm.nouns import DeviceProfile, Idle, Limits
 
 #: The profiles that come with the farm: templates and simulated devices.
 SHIPPED = Path(__file__).resolve().parent.parent / "device_profiles"
 KEYS = frozenset(f.name for f in fields(DeviceProfile))
+#: Keys that are mappings of their own, by what they may hold.
+NESTED = {"limits": Limits, "idle": Idle}
+#: Keys that are free mappings of names to values.
+PAIRS = ("builds", "missing", "targets", "options")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -43,11 +47,12 @@ def parse(content: Mapping[str, Any], where: str) -> DeviceProfile:
     for key in content:
         if key not in KEYS:
             raise unknown("key", key, KEYS, where)
-    limits = cast("Mapping[str, Any]", content.get("limits") or {})
-    for key in limits:
-        if key not in (known := [f.name for f in fields(Limits)]):
-            raise unknown("key", f"limits.{key}", [f"limits.{k}" for k in known], where)
-    body = dict(content) | {key: _pairs(content[key]) for key in ("targets", "options") if key in content}
+    for part, noun in NESTED.items():
+        known = [f"{part}.{field.name}" for field in fields(noun)]
+        for key in cast("Mapping[str, Any]", content.get(part) or {}):
+            if f"{part}.{key}" not in known:
+                raise unknown("key", f"{part}.{key}", known, where)
+    body = dict(content) | {key: _pairs(content[key]) for key in PAIRS if key in content}
     try:
         return TypeAdapter(DeviceProfile).validate_python(body)
     except ValidationError as error:

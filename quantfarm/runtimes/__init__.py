@@ -6,6 +6,7 @@ A runtime only builds a command and reads what it printed; agents run commands.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from quantfarm import tables
@@ -28,9 +29,14 @@ class Runtime(Protocol):
         """Name and version of what will run, e.g. `llama-cpp-python 0.3.36`; empty when not installed."""
         ...
 
+    def files(self, cell: Cell) -> Mapping[str, Path]:
+        """What must be on the device besides the model and the text: runners and tools here, by the names that
+        `command` knows them by. Raises UsageError for a tool that has not been built for the device's platform."""
+        ...
+
     def command(self, cell: Cell, files: Mapping[str, str]) -> Sequence[str]:
-        """The argument list to run on the device. `files` are paths there: `model`, and for
-        quality cells `text` and `base_logits`; a runner's own file is named by this runtime."""
+        """The argument list to run on the device. `files` are paths there: `model`, for quality cells `text` and
+        `base_logits`, those of `files()`, and `python`, the interpreter of the runtime's environment there."""
         ...
 
     def parse(self, lines: Iterable[str]) -> Trace:

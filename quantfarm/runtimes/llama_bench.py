@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from quantfarm.nouns import Cell, Scalar, Trace
 from quantfarm.runtimes import events
-from quantfarm.runtimes.llama_cpp import LlamaCpp, sampled
+from quantfarm.runtimes.llama_cpp import LlamaCpp, runner_file, sampled
 
 #: Fields of a row that say what was in effect; llama-bench leaves its defaults (-1) unresolved.
 SETTINGS = ("n_batch", "n_ubatch", "n_threads", "flash_attn", "type_k", "type_v", "n_gpu_layers", "load_mode", "poll")
@@ -71,6 +72,10 @@ class LlamaBench:
         """The tool is built from the sources of the installed llama-cpp-python: its version is the tool's."""
         found = LlamaCpp().build()
         return f"llama-bench of {found}" if found else ""
+
+    def files(self, cell: Cell) -> Mapping[str, Path]:
+        del cell
+        return {"sampler": runner_file("sampler.py"), "llama-bench": Path(_tool({}))}
 
     def command(self, cell: Cell, files: Mapping[str, str]) -> Sequence[str]:
         """Under the sampler, which writes `begin` and, from the exit status that it sees itself, `end`."""

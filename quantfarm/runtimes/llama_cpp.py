@@ -41,6 +41,10 @@ class LlamaCpp:
         except metadata.PackageNotFoundError:
             return ""
 
+    def files(self, cell: Cell) -> Mapping[str, Path]:
+        del cell
+        return {"runner": runner_file("llama_cpp.py"), "sampler": runner_file("sampler.py")}
+
     def command(self, cell: Cell, files: Mapping[str, str]) -> Sequence[str]:
         """`files`: `model`; for quality `text` and perhaps `base_logits`; for logits `text` and `out`; on
         other machines also `python`, `runner` and `sampler`."""
