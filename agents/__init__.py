@@ -74,7 +74,10 @@ class Refused(AgentError):
 class Lease(Protocol):
     """Exclusive use of a device while it is held: the lock itself lies on the device."""
 
-    token: Token
+    @property
+    def token(self) -> Token:
+        """Which holding this is."""
+        ...
 
     def held(self) -> bool:
         """Whether it is still ours, as far as can be known now; cheap."""

@@ -7,9 +7,14 @@ profile's `options`:
     prefill_tps      prefill speed, tok/s                                                          [500]
     noise            relative standard deviation of every time                                     [0.01]
     sleep_s          real seconds that a run takes                                                 [0]
-    fault            what happens instead of a good run: hang, garbage, oom, vanish, crash, error  [none]
+    fault            what happens instead of a good run: hang, garbage, oom, vanish, crash, error,
+                     unplug                                                                        [none]
     fault_runs       how many of the first runs the fault strikes (then the device is well)        [all]
+    away             how often an unplugged device is asked for in vain before it is back          [0]
     ppl              perplexity of every model                                                     [10]
+    clock_s          how far the device's wall clock is off                                        [0]
+    idle_c, heat_c_per_s, cool_s, throttle_c, throttle_to
+                     its heat: agents/fake_heat.py; a sample each simulated second                 [no heat]
 """
 
 from __future__ import annotations
@@ -21,13 +26,14 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from agents import AgentError, Exit, Lease, Progress, leases, silent
-from quantfarm.nouns import DeviceProfile
+from agents import AgentError, Exit, Lease, Progress, Unreachable, Vanished, leases, silent
+from agents.fake_heat import Heat
+from quantfarm.nouns import DeviceProfile, Token
 
 GIB = 2**30
 Event = dict[str, Any]
@@ -41,7 +47,14 @@ class Script:
     sleep_s: float = 0.0
     fault: str = ""
     fault_runs: int = 10**9
+    away: int = 0
     ppl: float = 10.0
+    clock_s: float = 0.0
+    idle_c: float = 35.0
+    heat_c_per_s: float = 0.0
+    cool_s: float = 120.0
+    throttle_c: float = math.inf
+    throttle_to: float = 1.0
 
 
 class FakeAgent:
@@ -54,6 +67,9 @@ class FakeAgent:
         self.profile = profile
         self.script = Script(**{k: v for k, v in profile.options if k in known})  # pyright: ignore[reportArgumentType]
         self.runs = 0
+        self.away = 0  # how often it will still be asked for in vain
+        script = self.script
+        self.heat = Heat(script.idle_c, script.heat_c_per_s, script.cool_s, script.throttle_c, script.throttle_to)
 
     def run(
         self,
@@ -64,9 +80,14 @@ class FakeAgent:
         stopped: Callable[[], bool] = lambda: False,
     ) -> Exit:
         request: Mapping[str, Any] = json.loads(command[list(command).index("--request") + 1])
+        if self.away:
+            raise Vanished(f"{self.profile.name} is unplugged")
         self.runs += 1
-        lines = [json.dumps(event) for event in _answer(request, self.script, self.runs)]
+        lines = [json.dumps(event) for event in _answer(request, self.script, self.heat, self.runs)]
         if self.script.fault and self.runs <= self.script.fault_runs:
+            if self.script.fault == "unplug":
+                self.away = self.script.away + 1
+                raise Vanished(f"{self.profile.name} was unplugged")
             return _fault(self.script.fault, lines, on_line, limit_s)
         if _wait(self.script.sleep_s, limit_s, stopped):
             return Exit(
@@ -86,11 +107,27 @@ class FakeAgent:
     def probe(self) -> Mapping[str, Any]:
         return {name: getattr(self.profile, name) for name in ("os", "chip", "cores", "memory_mib")}
 
-    def lease(self, holder: str, on_wait: Callable[[str], None]) -> AbstractContextManager[Lease]:
-        return leases.lease(f"fake-{self.profile.name}", holder, on_wait)
+    @contextmanager
+    def lease(self, holder: str, on_wait: Callable[[str], None]) -> Iterator[Lease]:
+        self.away = max(0, self.away - 1)
+        if self.away:
+            raise Unreachable(f"{self.profile.name} is not there")
+        with leases.lease(f"fake-{self.profile.name}", holder, on_wait) as held:
+            yield _Held(self, held.token)
 
     def close(self) -> None:
         """Nothing is kept open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A lease that is lost when its device is unplugged."""
+
+    agent: FakeAgent
+    token: Token
+
+    def held(self) -> bool:
+        return self.agent.away == 0
 
 
 def _wait(seconds: float, limit_s: float, stopped: Callable[[], bool]) -> bool:
@@ -125,15 +162,22 @@ def _fault(kind: str, lines: list[str], on_line: Callable[[str], None], limit_s:
             return Exit(code=1)
 
 
-def _answer(request: Mapping[str, Any], script: Script, run: int) -> Iterator[Event]:
+def _answer(request: Mapping[str, Any], script: Script, heat: Heat, run: int) -> Iterator[Event]:
     """All events of a good run, on a clock of its own."""
     seed = hashlib.sha256(f"{json.dumps(request, sort_keys=True)} {run}".encode()).hexdigest()
-    clock = _Clock(random.Random(seed), script.noise)  # noqa: S311 - noise, not a secret
+    clock = _Clock(random.Random(seed), script.noise, heat)  # noqa: S311 - noise, not a secret
     model = Path(str(request["model"]))
     size = model.stat().st_size if model.exists() else 10 * 2**20
     per_token = size / (script.bandwidth_gib_s * GIB)
     yield clock.at(
-        0.0, event="begin", schema=1, clock="monotonic_ns", runner="fake", versions={"fake": "1"}, system="simulated"
+        0.0,
+        event="begin",
+        schema=1,
+        clock="monotonic_ns",
+        runner="fake",
+        versions={"fake": "1"},
+        system="simulated",
+        clocks={"wall_ns": max(0, int((time.time() + script.clock_s) * 1e9))},
     )
     settings = {k: v for k, v in request.items() if k not in ("kind", "model", "text", "base_logits", "out")}
     facts = {"size": size, "n_params": size // 2, "n_vocab": 4096, "add_bos": True}
@@ -150,6 +194,8 @@ def _answer(request: Mapping[str, Any], script: Script, run: int) -> Iterator[Ev
             yield clock.at(0, event="end", ok=False, stage="run", error=f"cannot simulate {other}", retryable=False)
             return
     yield clock.memory("end", size)
+    if script.heat_c_per_s:
+        yield from clock.temperatures
     yield clock.at(0.0, event="end", ok=True)
 
 
@@ -157,13 +203,25 @@ def _answer(request: Mapping[str, Any], script: Script, run: int) -> Iterator[Ev
 class _Clock:
     random: random.Random
     noise: float
+    heat: Heat
     now: int = 0
+    temperatures: list[Event] = field(default_factory=list[Event])
 
     def spend(self, seconds: float) -> float:
-        """Noisy seconds spent, never negative."""
-        spent = max(1e-9, seconds * (1 + self.noise * self.random.gauss(0, 1)))
-        self.now += int(spent * 1e9)
+        """Noisy seconds of work, more of them when the device is too warm; never negative."""
+        spent = max(1e-9, seconds * (1 + self.noise * self.random.gauss(0, 1)) / self.heat.speed)
+        self._warm(spent)
         return spent
+
+    def _warm(self, seconds: float) -> None:
+        """Work for so long, noting the temperature each full second."""
+        end = self.now + int(seconds * 1e9)
+        while self.now < end:
+            step = min(end, (self.now // 10**9 + 1) * 10**9) - self.now
+            self.heat.spend(step / 1e9, load=1.0)
+            self.now += step
+            if self.now % 10**9 == 0:
+                self.temperatures.append(self.at(0, event="sample", source="fake", values={"soc_c": self.heat.now_c}))
 
     def at(self, after: float, /, **event: Any) -> Event:
         self.now += int(after * 1e9)

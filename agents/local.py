@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from agents import Exit, Lease, Progress, leases, machine, silent
+from agents import AgentError, Exit, Lease, Progress, leases, machine, silent
 from quantfarm.nouns import DeviceProfile
 
 #: A longer line is not a runner's: the run is ended and the cell fails.
@@ -39,14 +39,17 @@ class LocalAgent:
         limit_s: float,
         stopped: Callable[[], bool] = lambda: False,
     ) -> Exit:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            pass_fds=self._lease_fds,
-        )
+        try:
+            process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=self._lease_fds,
+            )
+        except OSError as error:  # told as a shell would
+            return Exit(code=127, stderr=f"{command[0]}: {error.strerror}")
         watch = _Watch(process, limit_s, stopped)
         stderr: deque[bytes] = deque(maxlen=STDERR_LINES)
         assert process.stdout and process.stderr and process.stdin
@@ -70,8 +73,14 @@ class LocalAgent:
         return str(file)
 
     def pull(self, path: str, to: Path) -> None:
-        if Path(path).resolve() != to.resolve():
-            shutil.copyfile(path, to)
+        if Path(path).resolve() == to.resolve():
+            return
+        try:
+            partial = to.with_name(f".{to.name}.partial")
+            shutil.copyfile(path, partial)
+            partial.replace(to)
+        except OSError as error:
+            raise AgentError(f"cannot bring {path}: {error.strerror}", stage="pull", retryable=False) from error
 
     def probe(self) -> Mapping[str, Any]:
         return machine.facts()

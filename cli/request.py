@@ -16,7 +16,7 @@ Model = Annotated[str | None, typer.Option(help="reference, a hub id (org/name),
 Quants = Annotated[str | None, typer.Option(help="Quantizations, comma-separated: F16,Q8_0,Q4_K_M …")]
 Devices = Annotated[str | None, typer.Option(help="Device names, comma-separated. Default: local.")]
 Tags = Annotated[str | None, typer.Option(help="Devices that carry one of these tags, comma-separated.")]
-Runtimes = Annotated[str | None, typer.Option(help="Runtimes, comma-separated. Default: llama_cpp.")]
+Runtimes = Annotated[str | None, typer.Option(help="Runtimes, comma-separated. Default: each device's own.")]
 Suite = Annotated[str | None, typer.Option(help="quick, speed, quality or full.")]
 Launches = Annotated[int | None, typer.Option(help="Process launches of each speed cell.")]
 Text = Annotated[Path | None, typer.Option(help="Text for perplexity. Default: the held-out reference corpus.")]

@@ -19,7 +19,7 @@ from storage.home import Home
 def carry_out(asked: Sweep, as_json: bool) -> None:
     """Measure a model's quantizations. What is finished already is not run again.
 
-    Exit code 0: every cell is good; 1: some failed (they are listed); 2: the request was wrong.
+    Exit code 0: every cell is good; 1: some failed or wait for a device (they are listed); 2: the request was wrong.
     """
     home = Home.default()
     prepare.check(home, asked)  # every mistake is said before anything starts
@@ -29,7 +29,7 @@ def carry_out(asked: Sweep, as_json: bool) -> None:
         print_json(counts)
     else:
         decide.summary(home, counts, console)
-    if counts["failed"]:
+    if counts["failed"] or counts["waiting"]:
         raise typer.Exit(1)
 
 

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from agents import Agent, AgentError, Exit
-from agents.machine import conditions as machine_conditions
+from flows import conditions, gate
+from flows.pushing import Told
+from flows.seen import Lines
+from flows.station import Station
 from flows.version import version
 from quantfarm import metrics
 from quantfarm.errors import FarmError
 from quantfarm.metrics.conditions import conditions as trace_conditions
 from quantfarm.nouns import Artifact, Cell, Landed, Measurement, Outcome, State, Trace
 from quantfarm.runtimes import runtime
+from storage import fencing
 from storage.home import Home
 from storage.landing import TraceWriter, land
 
+LEASE_LOST = "the device's lease was lost while it was measured: somebody else may have used it meanwhile"
 #: Seconds a cell may take where the request does not say, by kind: long, since a cell of a large
 #: model on a small device is slow; it is there for runs that hang.
 LIMIT_S = {"bench": 3600.0, "app": 3600.0, "quality": 24 * 3600.0}
@@ -44,36 +49,56 @@ class Job:
         return self.limit_s or LIMIT_S.get(self.cell.workload.kind, 3600.0)
 
 
-def run_cell(home: Home, agent: Agent, job: Job, stopped: Callable[[], bool] = lambda: False) -> Landed:
-    """Push, run, parse, measure, land. Raises FarmError only when the result cannot be written."""
+def run_cell(home: Home, station: Station, job: Job, stopped: Callable[[], bool] = lambda: False) -> Landed:
+    """Measure and land. Raises Stopped, Fenced, and FarmError when the result cannot be written."""
     began, clock = datetime.now(UTC), time.monotonic()
-    before = {"quantfarm": version(), "os": agent.profile.os, "reproduce": job.reproduce}
-    if not agent.profile.simulated:
-        before |= machine_conditions()
     with TraceWriter(home, job.cell.id, job.attempt) as trace:
-        try:
-            left = _run(agent, job, trace, stopped)
-            outcome, events = _judge(job, trace.path, left)
-        except AgentError as error:
-            outcome = Outcome(state=State.FAILED, stage=error.stage, reason=str(error), retryable=error.retryable)
-            events = Trace(events=())
-    if stopped():
-        trace.discard()
-        raise Stopped(f"{job.cell.label} was stopped")
-    outcome, measured = _measure(outcome, events)
-    landed = Landed(
-        cell=job.cell,
-        attempt=job.attempt,
-        outcome=outcome,
-        measurements=measured,
-        artifact=job.artifact,
-        conditions={**before, **_described(events)},
-        started_at=began.isoformat(timespec="milliseconds"),
-        seconds=round(time.monotonic() - clock, 3),
-        sweep=job.sweep,
-    )
-    land(home, landed, trace.path)
+        found = measure(station, job, trace, stopped)
+        if stopped():
+            trace.discard()
+            raise Stopped(f"{job.cell.label} was stopped")
+        outcome = found.outcome
+        if outcome.state is State.OK and not station.lease.held():
+            outcome = Outcome(state=State.FAILED, stage="run", reason=LEASE_LOST, retryable=True)
+        landed = Landed(
+            cell=job.cell,
+            attempt=job.attempt,
+            outcome=outcome,
+            measurements=found.measurements if outcome.state is State.OK else (),
+            artifact=job.artifact,
+            conditions=found.conditions,
+            started_at=began.isoformat(timespec="milliseconds"),
+            seconds=round(time.monotonic() - clock, 3),
+            sweep=job.sweep,
+        )
+        fencing.admit(home, job.cell.profile.name, station.lease.token)
+        land(home, landed, trace.path)
     return landed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What came of a run."""
+
+    outcome: Outcome
+    measurements: tuple[Measurement, ...]
+    conditions: Mapping[str, Any]
+
+
+def measure(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[], bool]) -> Found:
+    """Gate, push, run, parse, measure. Never raises for what the device did: that is an outcome."""
+    before: dict[str, Any] = {"quantfarm": version(), "os": station.profile.os, "reproduce": job.reproduce}
+    before["lease"] = f"{station.lease.token.lineage}:{station.lease.token.count}"
+    events = Trace(events=())
+    try:
+        before |= conditions.before(station)
+        before |= gate.wait(station, job.cell.workload, stopped)
+        left = _run(station, job, trace, stopped)
+        outcome, events = _judge(job, trace.path, left)
+    except AgentError as error:
+        outcome = Outcome(state=State.FAILED, stage=error.stage, reason=str(error), retryable=error.retryable)
+    outcome, measured = _measure(outcome, events)
+    return Found(outcome=outcome, measurements=measured, conditions={**before, **_described(events)})
 
 
 class Stopped(FarmError):
@@ -82,10 +107,22 @@ class Stopped(FarmError):
     exit_code = 130
 
 
-def _run(agent: Agent, job: Job, trace: TraceWriter, stopped: Callable[[], bool]) -> Exit:
-    there = {name: agent.push(file, _digest(job, name)) for name, file in job.files.items()}
-    command = runtime(job.cell.runtime).command(job.cell, there)
-    return agent.run(command, on_line=trace.write, limit_s=job.limit, stopped=stopped)
+def _run(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[], bool]) -> Exit:
+    """Everything it needs onto the device, then the command; what the sensors saw is written before its end."""
+    under, lines = runtime(job.cell.runtime), Lines(trace, station)
+    there = _push(station.agent, job, {**under.files(job.cell), **job.files})
+    if python := dict(station.profile.options).get("python"):
+        there["python"] = str(python)
+    left = station.agent.run(under.command(job.cell, there), on_line=lines.write, limit_s=job.limit, stopped=stopped)
+    lines.finish()
+    return left
+
+
+def _push(agent: Agent, job: Job, files: Mapping[str, Path]) -> dict[str, str]:
+    there: dict[str, str] = {}
+    for name, file in files.items():
+        there[name] = agent.push(file, _digest(job, name), Told(agent.profile.name, file))
+    return there
 
 
 def _digest(job: Job, name: str) -> str:

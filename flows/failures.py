@@ -11,12 +11,12 @@ from storage.home import Home
 from storage.landing import land
 
 
-def land_failure(home: Home, job: Job, stage: str, reason: str) -> Landed:
+def land_failure(home: Home, job: Job, stage: str, reason: str, retryable: bool = False) -> Landed:
     """A row that says at which stage and why; there is no trace."""
     landed = Landed(
         cell=job.cell,
         attempt=job.attempt,
-        outcome=Outcome(state=State.FAILED, stage=stage, reason=reason),
+        outcome=Outcome(state=State.FAILED, stage=stage, reason=reason, retryable=retryable),
         conditions={"quantfarm": version(), "reproduce": job.reproduce},
         started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         sweep=job.sweep,

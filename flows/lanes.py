@@ -1,17 +1,33 @@
-"""A lane: the cells of one device, one after the other, while the device is leased to us."""
+"""A lane: the cells of one device, one after the other, while the device is leased to us.
+
+A device that goes away in the middle is waited for and leased again: the cell in hand costs one more
+attempt, the others nothing. One that stays away fails that cell, and the rest of its cells wait for
+a sweep that finds it well.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 
-from agents import Agent
-from flows.execute import Job
+from agents import Agent, AgentError
+from flows.execute import Job, Stopped
+from flows.failures import land_failure
 from flows.progress import tell
+from flows.states import States
+from flows.station import Station, leased
 from quantfarm.nouns import Cell, Landed, State
+from storage.fencing import Fenced
 from storage.home import Home
 from storage.landing import Landings
+
+#: How long a device that went away is waited for, and the pauses between tries.
+PATIENCE_S = 120.0
+PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(slots=True)
@@ -21,14 +37,20 @@ class Tally:
     ok: int = 0
     failed: int = 0
     known: int = 0
+    waiting: int = 0  # for a device that is not well
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, what: str) -> None:
+    def add(self, what: str, cells: int = 1) -> None:
         with self.lock:
-            setattr(self, what, getattr(self, what) + 1)
+            setattr(self, what, getattr(self, what) + cells)
 
 
-Runner = Callable[[Agent, Job], Landed]
+Runner = Callable[[Station, Job], Landed]
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,34 +65,128 @@ class Lane:
     holder: str
     retries: int = 1
     fresh: bool = False
+    stopped: Callable[[], bool] = never
+    patience_s: float = PATIENCE_S
+
+    @property
+    def name(self) -> str:
+        return self.agent.profile.name
 
     def go(self, tally: Tally) -> None:
-        name = self.agent.profile.name
+        pending = deque(self.cells)
+        work = _Work(self, pending, tally, States(self.home, self.agent.profile))
+        try:
+            work.all()
+        finally:
+            self.agent.close()
 
-        def waiting(who: str) -> None:
-            tell("waiting", f"{name} is in use by {who}; waiting for it")
+    def waiting(self) -> Callable[[str], None]:
+        """Says once for whom we wait, and gives up when asked to."""
+        said: list[str] = []
 
-        with self.agent.lease(self.holder, waiting):
-            landings = Landings(self.home)
-            for cell in self.cells:
-                self._cell(cell, landings, tally)
+        def on_wait(who: str) -> None:
+            if self.stopped():
+                raise Stopped("stopped: what was finished is kept")
+            if who not in said:
+                said.append(who)
+                tell("waiting", f"{self.name} is in use by {who}; waiting for it")
 
-    def _cell(self, cell: Cell, landings: Landings, tally: Tally) -> None:
-        """Looked up here, with the lease in hand: another sweep may just have measured it."""
-        if landings.finished(cell.id) and not self.fresh:
-            tally.add("known")
-            return tell("known", cell=cell, landed=landings.latest(cell.id))
-        landed = self._attempts(cell, landings.next_attempt(cell.id))
-        tally.add("ok" if landed.outcome.state is State.OK else "failed")
+        return on_wait
+
+    def pauses(self) -> Iterator[float]:
+        """Seconds between tries, longer and longer, until patience ends."""
+        end = time.monotonic() + self.patience_s
+        for pause in chain(PAUSES_S, repeat(PAUSES_S[-1])):
+            if time.monotonic() + pause > end:
+                return
+            yield pause
+
+    def sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.stopped():
+                raise Stopped("stopped: what was finished is kept")
+            time.sleep(min(0.5, seconds))
+
+
+@dataclass(slots=True)
+class _Work:
+    """What a lane has still to do."""
+
+    lane: Lane
+    pending: deque[Cell]
+    tally: Tally
+    states: States
+    tried: dict[str, int] = field(default_factory=dict[str, int])  # cell id -> attempts made by this lane
+
+    def all(self) -> None:
+        pauses = self.lane.pauses()
+        while self.pending:
+            left = len(self.pending)
+            error = self._once()
+            if len(self.pending) < left:
+                pauses = self.lane.pauses()
+            pause = next(pauses, None) if error is None or error.retryable else None
+            if self.pending and pause is None:
+                return self._give_up(error)
+            if self.pending and pause is not None:
+                self.lane.sleep(pause)
         return None
 
-    def _attempts(self, cell: Cell, attempt: int) -> Landed:
-        """The first attempt, and as many more as the policy allows while they fail for a reason that may pass."""
-        last = attempt + self.retries
-        while True:
-            tell("started", cell=cell)
-            landed = self.run(self.agent, self.job(cell, attempt))
-            tell("landed", cell=cell, landed=landed)
-            if landed.outcome.state is State.OK or not landed.outcome.retryable or attempt >= last:
-                return landed
-            attempt += 1
+    def _once(self) -> AgentError | None:
+        """Lease the device and measure until all is done or it is lost; the error that ended it, if one did."""
+        lane = self.lane
+        try:
+            with leased(lane.agent, lane.holder, lane.waiting()) as station, self.states.busy(lane.holder):
+                self._measure(station)
+        except AgentError as error:
+            tell("note", f"{lane.name}: {error}")
+            return error
+        if self.pending:
+            tell("note", f"{lane.name} was lost; trying to reach it again")
+        return None
+
+    def _measure(self, station: Station) -> None:
+        landings = Landings(self.lane.home)
+        while self.pending:
+            self._cell(station, self.pending[0], landings)
+            if not station.lease.held():
+                return
+
+    def _cell(self, station: Station, cell: Cell, landings: Landings) -> None:
+        """Looked up here, with the lease in hand: another sweep may just have measured it."""
+        if cell.id not in self.tried and landings.finished(cell.id) and not self.lane.fresh:
+            self._over("known")
+            return tell("known", cell=cell, landed=landings.latest(cell.id))
+        tell("started", cell=cell)
+        self.tried[cell.id] = self.tried.get(cell.id, 0) + 1
+        again = self.tried[cell.id] <= self.lane.retries
+        try:
+            landed = self.lane.run(station, self.lane.job(cell, landings.next_attempt(cell.id)))
+        except Fenced as error:
+            tell("note", str(error))
+            return None if again else self._over("failed")
+        tell("landed", cell=cell, landed=landed)
+        if landed.outcome.state is State.OK:
+            self._over("ok")
+        elif not (again and landed.outcome.retryable):
+            self._over("failed")
+        return None
+
+    def _over(self, what: str) -> None:
+        self.pending.popleft()
+        self.tally.add(what)
+
+    def _give_up(self, error: AgentError | None) -> None:
+        """The first cell fails with the reason, the others wait: nothing more is asked of this device."""
+        reason = str(error) if error else f"{self.lane.name} went away again and again"
+        cell = self.pending.popleft()
+        landings = Landings(self.lane.home)
+        stage = error.stage if error else "connect"
+        job = self.lane.job(cell, landings.next_attempt(cell.id))
+        tell("landed", cell=cell, landed=land_failure(self.lane.home, job, stage, reason, retryable=True))
+        self.tally.add("failed")
+        self.tally.add("waiting", len(self.pending))
+        self.states.lost(reason)
+        if self.pending:
+            tell("waiting", f"{len(self.pending)} cells wait until {self.lane.name} is well: {reason}")

@@ -74,7 +74,7 @@ def check_text(agent: Agent, plan: Plan, source: Path, text: Path, called: str) 
     `called`: how the user knows the text.
     """
     for cell in plan.cells:
-        if cell.workload.kind == "quality":
+        if cell.workload.kind == "quality" and "tokens" in runtime(cell.runtime).workloads:
             asked = replace(cell, workload=Workload(kind="tokens", parameters=cell.workload.parameters))
             under = runtime(cell.runtime)
             command = under.command(asked, {"model": str(source), "text": str(text)})

@@ -25,9 +25,11 @@ from flows.failures import land_failure
 from flows.lanes import Lane, Tally
 from flows.prepare import Prepared, prepare
 from flows.progress import tell
+from flows.station import Station
 from quantfarm import planning, sweeps
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Artifact, Cell, Landed, State, Variant
+from quantfarm.runtimes import runtime
 from storage.artifacts import Artifacts
 from storage.atomic import NoRoom
 from storage.home import Home
@@ -45,7 +47,7 @@ def quantize(home: Home, host: Agent, wanted: Variant, source: Path) -> Artifact
     return make.variant(home, host, wanted, source)
 
 
-def _run(home: Home, on: Agent, job: Job, stop: threading.Event) -> PrefectState[Any]:
+def _run(home: Home, on: Station, job: Job, stop: threading.Event) -> PrefectState[Any]:
     """The state of a cell's task: red where it failed, which has landed as a row."""
     outcome = run_cell(home, on, job, stop.is_set).outcome
     if outcome.state is State.OK:
@@ -54,12 +56,12 @@ def _run(home: Home, on: Agent, job: Job, stop: threading.Event) -> PrefectState
 
 
 @task(task_run_name="bench {job.cell.label}", **PLAIN)
-def bench(home: Home, on: Agent, job: Job, stop: threading.Event) -> PrefectState[Any]:
+def bench(home: Home, on: Station, job: Job, stop: threading.Event) -> PrefectState[Any]:
     return _run(home, on, job, stop)
 
 
 @task(task_run_name="evaluate {job.cell.label}", **PLAIN)
-def evaluate(home: Home, on: Agent, job: Job, stop: threading.Event) -> PrefectState[Any]:
+def evaluate(home: Home, on: Station, job: Job, stop: threading.Event) -> PrefectState[Any]:
     return _run(home, on, job, stop)
 
 
@@ -85,7 +87,7 @@ class _Sweep:
     unmade: dict[str, str]  # recipe id -> why it could not be made
     base_logits: set[Path]  # large, and only needed while the sweep runs
 
-    def measure(self, on: Agent, job: Job) -> Landed:
+    def measure(self, on: Station, job: Job) -> Landed:
         """Run a cell as a Prefect task. Its failure is a landed row and the task's red state."""
         if job.obstacle:
             return land_failure(self.home, job, "quantize", job.obstacle)
@@ -127,7 +129,8 @@ class _Sweep:
         """The text and, to compare with, the logits of the unquantized model (of no use to a simulated device)."""
         files = {"text": self.prepared.text}
         base = planning.base(self.prepared.source)
-        if base and base.recipe.id in self.artifacts and not cell.profile.simulated:
+        compares = "logits" in runtime(cell.runtime).workloads
+        if base and base.recipe.id in self.artifacts and compares and not cell.profile.simulated:
             host, artifact = self.prepared.host, self.artifacts[base.recipe.id]
             files["base_logits"] = make.base_logits(self.home, host, cell, artifact, self.prepared.text)
             self.base_logits.add(files["base_logits"])
@@ -180,8 +183,8 @@ def _nothing(cell: Cell) -> Artifact:
 def sweep(model: str = "reference", **request: Any) -> dict[str, Any]:
     """Measure a model's quantizations on devices. Parameters: those of a sweep file (quantfarm.sweeps.Sweep).
 
-    Returns the counts `ok`, `failed`, `known` (were there already), `skipped`, the sweep's id and the
-    database version published. Raises UsageError before anything runs.
+    Returns the counts `ok`, `failed`, `known` (were there already), `waiting` (for a device that is not well),
+    `skipped`, the sweep's id and the database version published. Raises UsageError before anything runs.
     """
     home = Home.default()
     prepared = prepare(home, sweeps.request({"model": model, **request}, "the request"))
@@ -208,6 +211,7 @@ def sweep(model: str = "reference", **request: Any) -> dict[str, Any]:
         "ok": tally.ok,
         "failed": tally.failed,
         "known": tally.known,
+        "waiting": tally.waiting,
         "skipped": len(prepared.plan.skips),
         "version": version,
     }
@@ -229,6 +233,7 @@ def _carry_out(running: _Sweep, tally: Tally) -> None:
             holder=prepared.holder,
             retries=prepared.sweep.retries,
             fresh=prepared.sweep.fresh,
+            stopped=running.stop.is_set,
         )
         for profile in dict.fromkeys(cell.profile for cell in prepared.plan.cells)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from quantfarm import fits, suites
 from quantfarm.errors import UsageError, unknown
 from quantfarm.nouns import Cell, DeviceProfile, Plan, Recipe, Skip, Variant, Workload
 from quantfarm.quantizers import quantizer
+from quantfarm.runtimes import TABLE as RUNTIMES
 from quantfarm.runtimes import Runtime, runtime
 from quantfarm.sweeps import DEFAULT_QUANTS, Sweep
 
@@ -18,6 +19,8 @@ from quantfarm.sweeps import DEFAULT_QUANTS, Sweep
 BASE = "F16"
 #: Quantizations of a source that others can be made from.
 UNQUANTIZED = frozenset({"F32", "F16", "BF16"})
+#: Of a device that does not say which it has.
+DEFAULT_RUNTIMES = ("llama_cpp",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +104,22 @@ def _obstacle(profile: DeviceProfile, variant: Variant, under: Runtime, workload
     return ""
 
 
+def _own(profile: DeviceProfile, variant: Variant, workload: Workload) -> Runtime:
+    """The runtime that a device measures under where none is asked for: the first of its own that can."""
+    own = [runtime(name) for name in profile.runtimes if name in RUNTIMES] or [
+        runtime(name) for name in DEFAULT_RUNTIMES
+    ]
+    able = (one for one in own if variant.format in one.formats and workload.kind in one.workloads)
+    return next(able, own[0])
+
+
 def _questions(
     profiles: Sequence[DeviceProfile], found: Sequence[Variant], runtimes: Sequence[Runtime], works: Sequence[Workload]
 ) -> Iterator[tuple[DeviceProfile, Variant, Runtime, Workload]]:
     for profile in profiles:
         for variant in found:
-            for under in runtimes:
-                for workload in works:
+            for workload in works:
+                for under in runtimes or (_own(profile, variant, workload),):
                     yield profile, variant, under, _on(profile, workload)
 
 
@@ -121,19 +133,33 @@ def check(sweep: Sweep) -> None:
             raise unknown("quant", quant, made_by.quants)
 
 
-def plan(sweep: Sweep, profiles: Sequence[DeviceProfile], source: Source, text_sha256: str) -> Plan:
+def _nothing_unfit(profile: DeviceProfile) -> str:
+    """Every device is well."""
+    del profile
+    return ""
+
+
+def plan(
+    sweep: Sweep,
+    profiles: Sequence[DeviceProfile],
+    source: Source,
+    text_sha256: str,
+    unfit: Callable[[DeviceProfile], str] = _nothing_unfit,
+) -> Plan:
     """Cells in random order within each device (heat must not follow the quantization), and skips with reasons.
 
-    Quality belongs to artifact × runtime: it is planned once, on the first device that can.
-    Raises UsageError for unknown quants, runtimes, suites.
+    Quality belongs to artifact × runtime: it is planned once, on the first device that can, this machine
+    before others (its text and base logits need not travel). `unfit` says why a device may not be scheduled
+    now; empty when it may. Raises UsageError for unknown quants, runtimes, suites.
     """
+    profiles = sorted(profiles, key=lambda profile: bool(profile.address))
     runtimes = [runtime(name) for name in sweep.runtimes]
     works = workloads(sweep, text_sha256)
     cells: list[Cell] = []
     skips: list[Skip] = []
     judged: set[tuple[Variant, str]] = set()
     for profile, variant, under, workload in _questions(profiles, variants(sweep.quants, source), runtimes, works):
-        reason = _obstacle(profile, variant, under, workload, source)
+        reason = unfit(profile) or _obstacle(profile, variant, under, workload, source)
         quality = workload.kind == "quality"
         if not reason and quality and (variant, under.name) in judged:
             continue

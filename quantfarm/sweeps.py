@@ -27,7 +27,7 @@ class Sweep(BaseModel):
     quants: tuple[str, ...] = Field((), description="quantizations; empty: the seven usual ones, or the file's own")
     devices: tuple[str, ...] = Field((), description="device names; empty (and no tags): local")
     tags: tuple[str, ...] = Field((), description="devices that carry one of these tags")
-    runtimes: tuple[str, ...] = Field(("llama_cpp",), description="runtimes to measure under")
+    runtimes: tuple[str, ...] = Field((), description="runtimes to measure under; empty: each device's own")
     suite: str = Field("quick", description="quick, speed, quality or full")
     launches: int | None = Field(None, ge=1, le=1000, description="process launches of each speed cell")
     workloads: tuple[dict[str, Scalar], ...] = Field((), description="instead of a suite: kind and parameters of each")
@@ -61,7 +61,7 @@ def command(sweep: Sweep, quant: str, device: str) -> str:
         "--model": sweep.model,
         "--quants": quant,
         "--devices": device,
-        "--runtimes": ",".join(sweep.runtimes),
+        "--runtimes": ",".join(sweep.runtimes) or None,
         "--suite": sweep.suite,
         "--launches": sweep.wanted_launches,
         "--text": sweep.text,

@@ -24,6 +24,7 @@ import re
 import sys
 import tempfile
 import threading
+import time
 import types
 from array import array
 from collections import deque
@@ -870,6 +871,14 @@ def count_tokens(session: Session) -> None:
 KINDS = {"bench": bench, "app": app, "quality": quality, "logits": logits_file, "tokens": count_tokens}
 
 
+def clocks() -> dict[str, int]:
+    """This moment on the machine's other clocks: what its sensors stamp their looks with."""
+    found = {"wall_ns": time.time_ns()}
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        found["boottime_ns"] = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return found
+
+
 def begin(events: Events) -> None:
     """The first event, also where the runtime cannot be loaded."""
     failure, system = None, platform.platform()
@@ -887,6 +896,7 @@ def begin(events: Events) -> None:
         versions=found,
         system=system,
         pid=os.getpid(),
+        clocks=clocks(),
     )
     if failure:
         raise failure

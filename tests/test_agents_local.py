@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -122,11 +123,46 @@ def test_a_lease_is_for_one_and_says_who_holds_it(home: Path) -> None:
     assert not waits
 
 
-def test_a_folder_of_leases_that_belongs_to_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUANTFARM_LEASES", str(tmp_path))
-    monkeypatch.setattr(os, "getuid", lambda: 12345)
-    with pytest.raises(PermissionError, match="belongs to another user"):
+def test_a_folder_of_leases_is_everybodys_but_never_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTFARM_LEASES", str(tmp_path / "leases"))
+    assert leases.folder().stat().st_mode & 0o7777 == 0o1777
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setenv("QUANTFARM_LEASES", str(tmp_path / "link"))
+    with pytest.raises(PermissionError, match="no folder of its own"):
         leases.folder()
+
+
+def test_each_holding_has_the_next_token_of_its_lineage(home: Path) -> None:
+    with leases.lease("desk", "one", print) as first:
+        pass
+    with leases.lease("desk", "two", print) as second:
+        assert second.token.lineage == first.token.lineage
+        assert second.token.count == first.token.count + 1
+    (leases.folder() / "desk.lock").unlink()  # a device that forgot begins anew
+    with leases.lease("desk", "three", print) as third:
+        assert third.token.lineage != first.token.lineage
+
+
+def test_a_lease_waits_for_a_run_that_is_coming_to_its_end(home: Path) -> None:
+    """A controller elsewhere that lost its lease may still have a process on the device."""
+    waits: list[str] = []
+    with (leases.folder() / "desk.run").open("w") as run:
+        fcntl.flock(run, fcntl.LOCK_SH)
+        code = "from agents.leases import lease\nwith lease('desk', 'me', lambda who: print(who, flush=True)): pass"
+        second = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert second.stdout
+        waits.append(second.stdout.readline())
+        assert second.poll() is None
+    assert second.wait(30) == 0
+    second.stdout.close()
+    assert "a run that is coming to its end" in waits[0]
+
+
+def test_a_program_that_is_not_there_is_told_as_a_shell_would() -> None:
+    left = local().run(["/nowhere/at-all"], on_line=print, limit_s=5)
+    assert left.code == 127
+    assert "/nowhere/at-all" in left.stderr
 
 
 def test_this_machine_tells_what_it_is() -> None:

@@ -52,6 +52,10 @@ def _figures(value: Any) -> bool:
     return _mapping(value) and all(map(_number, value.values()))
 
 
+def _times(value: Any) -> bool:
+    return _mapping(value) and all(map(_count, value.values()))
+
+
 def _rising(value: Any) -> bool:
     """Times of tokens: integers that never go back."""
     if not isinstance(value, list) or not value:
@@ -77,6 +81,7 @@ REQUIRED: Mapping[str, Mapping[str, Check]] = {
 }
 #: Fields that need not be there, and what they must be where they are.
 OPTIONAL: Mapping[str, Mapping[str, Check]] = {
+    "begin": {"clocks": _times},
     "loaded": {"seconds": _duration},
     "decode": {"tokens": _count, "depth": _count, "seconds": _duration, "submit": _count, "times": _rising},
     "memory": {
