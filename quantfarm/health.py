@@ -94,7 +94,7 @@ _TABLE: tuple[tuple[tuple[DeviceState | None, ...], tuple[DeviceState, ...], fro
     ((S.READY, S.BUSY), (S.BUSY,), _FARM),
     ((S.BUSY,), (S.READY, S.UNHEALTHY), _FARM),
     # It could not be reached: seen by whoever tried, and several may.
-    ((S.READY, S.UNHEALTHY), (S.UNHEALTHY,), _FARM),
+    ((S.REGISTERED, S.READY, S.UNHEALTHY), (S.UNHEALTHY,), _FARM),
     ((S.CHECKING, S.BUSY, S.UNHEALTHY), (S.QUARANTINED,), _BOTH),
     ((S.REGISTERED, S.READY, S.QUARANTINED), (S.QUARANTINED,), _PERSON),
     ((S.QUARANTINED,), (S.REGISTERED,), _PERSON),  # released

@@ -42,9 +42,11 @@ def admit(home: Home, device: str, token: Token) -> None:
 
 
 def _seen(path: Path) -> dict[str, int]:
-    """Lineage -> greatest count, the one seen last at the end; nothing where there is no such file."""
+    """Lineage -> greatest count, the one seen last at the end. Raises Damaged."""
     try:
         note = json.loads(path.read_bytes())
         return {str(lineage): int(count) for lineage, count in note.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise journal.Damaged(f"{path} cannot be read: {error}. Remove it when no sweep is running.") from error

@@ -97,9 +97,9 @@ class Rows:
 
 def rows_of(files: Sequence[File]) -> Rows:
     """Raises ValueError, KeyError, TypeError or OverflowError where a file holds what no row can."""
-    figures = [_clean(_measurement_row(file.landed, m)) for file in files for m in file.landed.measurements]
+    figures = [clean(_measurement_row(file.landed, m)) for file in files for m in file.landed.measurements]
     return Rows(
-        cells=pa.Table.from_pylist([_clean(_cell_row(file)) for file in files], schema=CELLS),
+        cells=pa.Table.from_pylist([clean(_cell_row(file)) for file in files], schema=CELLS),
         measurements=pa.Table.from_pylist(figures, schema=MEASUREMENTS),
     )
 
@@ -120,17 +120,17 @@ def _cell_row(file: File) -> dict[str, Any]:
         "build": cell.build,
         "workload_kind": cell.workload.kind,
         "workload": cell.workload.label,
-        "parameters": _json(cell.workload.settings),
+        "parameters": json_text(cell.workload.settings),
         "launch": cell.launch,
         "series": cell.series,
         "state": str(landed.outcome.state),
         "stage": landed.outcome.stage,
         "reason": landed.outcome.reason,
         "retryable": landed.outcome.retryable,
-        "started_at": _utc(landed.started_at),
+        "started_at": utc(landed.started_at),
         "seconds": landed.seconds,
         "sweep": landed.sweep,
-        "conditions": _json(landed.conditions),
+        "conditions": json_text(landed.conditions),
         "trace_sha256": trace.get("sha256"),
         "trace_size": trace.get("size"),
         "file_sha256": file.sha256,
@@ -148,8 +148,8 @@ def _variant(landed: Landed) -> dict[str, Any]:
         "artifact": artifact.sha256 if artifact else None,
         "size": artifact.size if artifact else None,
         "bits_per_weight": artifact.bits_per_weight if artifact else None,
-        "types": _json(artifact.types) if artifact else None,
-        "fallbacks": _json(artifact.fallbacks) if artifact else None,
+        "types": json_text(artifact.types) if artifact else None,
+        "fallbacks": json_text(artifact.fallbacks) if artifact else None,
     }
 
 
@@ -168,7 +168,7 @@ def _measurement_row(landed: Landed, measurement: Measurement) -> dict[str, Any]
     }
 
 
-def _utc(text: str) -> datetime | None:
+def utc(text: str) -> datetime | None:
     """A time without its zone is UTC already; what is no time is none."""
     try:
         time = datetime.fromisoformat(text)
@@ -177,11 +177,11 @@ def _utc(text: str) -> datetime | None:
     return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
-def _json(thing: object) -> str:
-    return json.dumps(_clean(thing, finite=True), sort_keys=True, allow_nan=False)
+def json_text(thing: object) -> str:
+    return json.dumps(clean(thing, finite=True), sort_keys=True, allow_nan=False)
 
 
-def _clean(thing: Any, *, finite: bool = False) -> Any:
+def clean(thing: Any, *, finite: bool = False) -> Any:
     """Text that the database can hold (no lone surrogates); for JSON also no NaN and infinities, which it has not."""
     match thing:
         case str():
@@ -189,8 +189,8 @@ def _clean(thing: Any, *, finite: bool = False) -> Any:
         case float() if finite and not math.isfinite(thing):
             return str(thing)
         case dict():
-            return {_clean(key): _clean(value, finite=finite) for key, value in thing.items()}
+            return {clean(key): clean(value, finite=finite) for key, value in thing.items()}
         case list() | tuple():
-            return [_clean(value, finite=finite) for value in thing]
+            return [clean(value, finite=finite) for value in thing]
         case _:
             return thing

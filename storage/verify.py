@@ -10,11 +10,13 @@ from pathlib import Path
 
 import duckdb
 
-from storage import compare, landing, processes
+from storage import compare, device_rows, landing, processes
 from storage.artifacts import Artifacts
 from storage.database import open_writer
+from storage.devices import Registry
 from storage.home import Home
 from storage.ingest import WAIT_S, ingester, working_path
+from storage.journal import Damaged
 from storage.landings import Landings
 from storage.load import load
 from storage.lock import OnWait
@@ -47,6 +49,17 @@ def _files(home: Home) -> Iterator[Disagreement]:
         pass
     for name, why in landings.problems.items():
         yield Disagreement("unreadable", name, why)
+    yield from _records(home)
+
+
+def _records(home: Home) -> Iterator[Disagreement]:
+    registry = Registry(home)
+    for name in registry.names():
+        try:
+            registry.history(name)
+            registry.canaries(name)
+        except Damaged as error:
+            yield Disagreement("unreadable", name, str(error))
 
 
 def _traces(home: Home) -> Iterator[Disagreement]:
@@ -90,6 +103,7 @@ def _from_files(home: Home) -> Iterator[Path]:
         with contextlib.closing(open_writer(path)) as connection:
             migrate(connection)
             load(connection, home, Landings(home).keys(), 0)
+            device_rows.load(connection, home, 0, {})
         yield path
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -106,6 +120,8 @@ def _rows(files: Path, database: Path) -> Iterator[Disagreement]:
         yield from _changed_cells(connection, [column for column, _ in wanted["cells"]])
         for table in OF_ATTEMPTS:
             yield from _changed(connection, table)
+        for table in device_rows.TABLES:
+            yield from _unlike_records(connection, table)
 
 
 def _unmatched(connection: duckdb.DuckDBPyConnection) -> Iterator[Disagreement]:
@@ -140,3 +156,10 @@ def _changed(connection: duckdb.DuckDBPyConnection, table: str) -> Iterator[Disa
     )
     for cell, attempt, n in rows.fetchall():
         yield Disagreement("changed_row", f"{cell}.{attempt}", f"{n} rows of {table} are not what its files say")
+
+
+def _unlike_records(connection: duckdb.DuckDBPyConnection, table: str) -> Iterator[Disagreement]:
+    """Devices whose record is not what the database has of it."""
+    rows = connection.execute(f"SELECT device, count(*) FROM {compare.unlike_rows(table)} GROUP BY ALL ORDER BY ALL")  # noqa: S608
+    for device, n in rows.fetchall():
+        yield Disagreement("device_record", device, f"{n} rows of {table} are not what its record says")
