@@ -12,7 +12,14 @@ from typing import Protocol
 
 from quantfarm import tables
 
-TABLE: dict[str, str] = {}
+TABLE: dict[str, str] = {
+    "proc_memory": "quantfarm.sensors.proc_memory:ProcMemory",
+    "proc_cpu": "quantfarm.sensors.proc_cpu:ProcCpu",
+    "cpufreq": "quantfarm.sensors.cpufreq:CpuFreq",
+    "thermal_zone": "quantfarm.sensors.thermal_zone:ThermalZone",
+    "hwmon": "quantfarm.sensors.hwmon:Hwmon",
+    "rapl": "quantfarm.sensors.rapl:Rapl",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
