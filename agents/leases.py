@@ -20,7 +20,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,10 +70,14 @@ def _open(path: Path) -> int:
         return fd
 
 
+def described(note: Mapping[str, object]) -> str:
+    """Raises KeyError, TypeError for what is no note of a holder."""
+    return f"{note['holder']} (process {note['pid']}, since {note['since']})"
+
+
 def _note(fd: int) -> str:
     try:
-        note = json.loads(os.pread(fd, 4096, 0).split(b"\n")[1])
-        return f"{note['holder']} (process {note['pid']}, since {note['since']})"
+        return described(json.loads(os.pread(fd, 4096, 0).split(b"\n")[1]))
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return "an unknown process"
 
@@ -113,8 +117,10 @@ def _next(fd: int) -> Token:
 
 def _write(fd: int, token: Token, holder: str) -> None:
     note = {"holder": holder, "pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{token.lineage} {token.count}\n{json.dumps(note)}\n".encode(), 0)
+    line = f"{token.lineage} {token.count}\n{json.dumps(note)}\n".encode()
+    # Cut to length after the writing: a holder killed between the two must not leave a file without its token.
+    os.pwrite(fd, line, 0)
+    os.ftruncate(fd, len(line))
 
 
 @contextmanager
