@@ -516,9 +516,10 @@ class Bench:
         self.context.clear()
         warm = self._prompt(self.tokens) if self.phase == "prefill" else self._generate(1, 0)
         events.emit("warmup", phase=self.phase, seconds=warm, n_ctx=self.context.settings["n_ctx"])
-        seconds = [self._once() for _ in range(repetitions)]
-        for i, value in enumerate(seconds):  # nothing is written between repetitions: it would wake others
-            events.emit(self.phase, mode="bench", repetition=i, tokens=self.tokens, depth=self.depth, seconds=value)
+        done = [(self._once(), now()) for _ in range(repetitions)]
+        for i, (value, until) in enumerate(done):  # nothing is written between repetitions: it would wake others
+            figures = {"tokens": self.tokens, "depth": self.depth, "seconds": value, "until": until}
+            events.emit(self.phase, mode="bench", repetition=i, **figures)
         self.context.free()
 
 

@@ -43,9 +43,10 @@ def different_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def tables(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, list[tuple[str, str]]]:
-    """Table -> its columns' names and types."""
+    """Table -> its columns' names and types. Views are not among them: they hold nothing of their own."""
     rows = connection.execute(
         "SELECT table_name, column_name, data_type FROM duckdb_columns()"
+        " SEMI JOIN duckdb_tables() USING (database_name, table_oid)"
         " WHERE database_name = ? AND NOT internal ORDER BY table_name, column_index",
         [database],
     ).fetchall()

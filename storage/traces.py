@@ -1,4 +1,4 @@
-"""Raw traces into the tables `samples`, `chunks` and `texts`, read by DuckDB straight from the files.
+"""Raw traces into the tables `samples`, `repetitions`, `chunks` and `texts`, read by DuckDB straight from the files.
 
 Lines that are no events (a runner that printed garbage) are passed over: the trace of a failed run is evidence too.
 """
@@ -18,16 +18,42 @@ import pyarrow as pa
 from quantfarm.nouns import Landed, State
 
 READ = "read_json(?, format = 'newline_delimited', ignore_errors = true, filename = true, columns = {columns})"
-SAMPLE_COLUMNS = "{event: 'VARCHAR', t: 'BIGINT', source: 'VARCHAR', \"values\": 'MAP(VARCHAR, DOUBLE)'}"
+RUN_COLUMNS = (
+    "{event: 'VARCHAR', t: 'BIGINT', source: 'VARCHAR', \"values\": 'MAP(VARCHAR, DOUBLE)', mode: 'VARCHAR',"
+    " repetition: 'INTEGER', tokens: 'INTEGER', depth: 'INTEGER', seconds: 'DOUBLE', until: 'BIGINT',"
+    " submit: 'BIGINT', times: 'BIGINT[]'}"
+)
 QUALITY_COLUMNS = (
     "{event: 'VARCHAR', \"index\": 'INTEGER', n: 'INTEGER', nll: 'DOUBLE[]', text_sha256: 'VARCHAR',"
     " token_sha256: 'VARCHAR', n_tokens: 'BIGINT', n_chunks: 'INTEGER', n_ctx: 'INTEGER', add_bos: 'BOOLEAN',"
     " bytes: 'BIGINT'}"
 )
+RUN = """
+CREATE OR REPLACE TEMP TABLE run_events AS
+SELECT cell, attempt, e.* EXCLUDE (filename)
+FROM {events} AS e JOIN landed_traces ON e.filename = landed_traces.file
+WHERE event IN ('sample', 'prefill', 'decode')
+"""
 SAMPLES = """
 INSERT INTO samples
 SELECT cell, attempt, t, source, unnest(map_keys("values")), unnest(map_values("values"))
-FROM {events} AS e JOIN landed_traces ON e.filename = landed_traces.file WHERE event = 'sample'
+FROM run_events WHERE event = 'sample'
+"""
+#: The same windows as quantfarm.metrics.windows: an app's prompt is read from its submission to the first token.
+REPETITIONS = """
+INSERT INTO repetitions
+SELECT cell, attempt, event, mode, repetition, tokens, depth, seconds,
+       TRY_CAST(round(until - seconds * 1e9) AS BIGINT), until
+FROM run_events WHERE event <> 'sample' AND mode IS DISTINCT FROM 'app'
+UNION ALL
+SELECT p.cell, p.attempt, 'prefill', 'app', p.repetition, p.tokens, p.depth, p.seconds, d.submit, d.times[1]
+FROM run_events AS p
+LEFT JOIN (FROM run_events WHERE event = 'decode' AND mode = 'app') AS d USING (cell, attempt, repetition)
+WHERE p.event = 'prefill' AND p.mode = 'app'
+UNION ALL
+SELECT cell, attempt, 'decode', 'app', repetition, len(times) - 1, depth,
+       (times[-1]::DOUBLE - times[1]::DOUBLE) / 1e9, times[1], times[-1]
+FROM run_events WHERE event = 'decode' AND mode = 'app'
 """
 QUALITY = """
 CREATE OR REPLACE TEMP TABLE quality_events AS
@@ -86,7 +112,7 @@ def load(connection: duckdb.DuckDBPyConnection, found: Sequence[Raw]) -> None:
     if not found:
         return
     connection.register("landed_traces", _whose(found))
-    _samples(connection, found)
+    _run(connection, found)
     if quality := [trace for trace in found if trace.quality]:
         _quality(connection, quality)
     connection.unregister("landed_traces")
@@ -110,8 +136,11 @@ def _paths(found: Sequence[Raw]) -> list[str]:
     return [glob.escape(str(trace.path)) for trace in found]
 
 
-def _samples(connection: duckdb.DuckDBPyConnection, found: Sequence[Raw]) -> None:
-    connection.execute(SAMPLES.format(events=_read(SAMPLE_COLUMNS)), [_paths(found)])
+def _run(connection: duckdb.DuckDBPyConnection, found: Sequence[Raw]) -> None:
+    connection.execute(RUN.format(events=_read(RUN_COLUMNS)), [_paths(found)])
+    connection.execute(SAMPLES)
+    connection.execute(REPETITIONS)
+    connection.execute("DROP TABLE run_events")
 
 
 def _quality(connection: duckdb.DuckDBPyConnection, found: Sequence[Raw]) -> None:

@@ -25,7 +25,7 @@ from storage.names import parse_stem, trace_path
 from storage.publish import current
 
 #: Tables whose rows belong to one landed attempt each.
-OF_ATTEMPTS = ("measurements", "samples", "chunks", "texts")
+OF_ATTEMPTS = ("measurements", "samples", "repetitions", "chunks", "texts")
 
 
 @dataclass(frozen=True, slots=True)

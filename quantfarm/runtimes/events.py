@@ -56,6 +56,10 @@ def _times(value: Any) -> bool:
     return _mapping(value) and all(map(_count, value.values()))
 
 
+def _texts(value: Any) -> bool:
+    return _mapping(value) and all(map(_text, value.values()))
+
+
 def _rising(value: Any) -> bool:
     """Times of tokens: integers that never go back."""
     if not isinstance(value, list) or not value:
@@ -75,6 +79,7 @@ REQUIRED: Mapping[str, Mapping[str, Check]] = {
     "prefill": {"mode": _mode, "repetition": _count, "tokens": _count, "depth": _count, "seconds": _duration},
     "decode": {"mode": _mode, "repetition": _count},
     "sample": {"source": _text, "values": _figures},
+    "state": {"source": _text, "states": _texts},
     "memory": {"phase": _text},
     "chunk": {"index": _count, "n": _count, "nll": _numbers},
     "end": {"ok": _truth},
@@ -83,7 +88,11 @@ REQUIRED: Mapping[str, Mapping[str, Check]] = {
 OPTIONAL: Mapping[str, Mapping[str, Check]] = {
     "begin": {"clocks": _times},
     "loaded": {"seconds": _duration},
-    "decode": {"tokens": _count, "depth": _count, "seconds": _duration, "submit": _count, "times": _rising},
+    "prefill": {"until": _count},
+    "decode": {
+        **{"tokens": _count, "depth": _count, "seconds": _duration, "until": _count},
+        **{"submit": _count, "times": _rising},
+    },
     "memory": {
         **dict.fromkeys(("hwm_mib", "rss_mib", "rss_anon_mib", "rss_file_mib"), _number),
         "majflt": _count,
