@@ -62,6 +62,7 @@ qf_own_pid() {
 
 # Kills the processes given unless it is itself killed within qf_silence seconds. Its sleep goes with it.
 qf_deadline() {
+    exec >/dev/null 2>&1
     sleep "$qf_silence" &
     qf_nap=$!
     trap 'kill $qf_nap; exit' TERM
@@ -74,7 +75,7 @@ qf_deadline() {
 qf_beats() {
     qf_own_pid
     while :; do
-        qf_deadline "$qf_pid" $2 >/dev/null 2>&1 &
+        qf_deadline "$qf_pid" $2 &
         qf_timer=$!
         IFS= read -r qf_beat || break
         kill $qf_timer

@@ -20,7 +20,8 @@ qf_echo() {
 
 # Ends this shell, and so frees the lock, when the controller is gone.
 qf_answer() {
-    qf_beats qf_echo $$ 2>/dev/null
+    exec <&3 2>/dev/null 3<&- 9<&- # and not as redirections of the call: mksh would keep a copy of the lock
+    qf_beats qf_echo $$
     kill $$
 }
 
@@ -71,7 +72,7 @@ qf_write() {
 }
 
 qf_keep() {
-    qf_answer <&3 9<&- &
+    qf_answer &
     qf_answers=$!
     qf_wait qf_tell_holder
     { qf_wait qf_tell_ending; } 9<"$qf_leases/local.run"

@@ -7,31 +7,39 @@
 # All that the command starts holds DEVICE.run, shared: a lease begins only when the last of it is gone.
 # The last line of stdout is the controller's mark and the exit status. fd 3: controller, 4: stdout, 7: the pipe.
 
+# What these three do not need they close by `exec`: mksh keeps copies of what a redirection hides.
+qf_listen() {
+    exec <&3 2>/dev/null 3<&- 4>&- 9<&-
+    qf_beats :
+}
+
 qf_session() {
+    exec <&7 >&4 3<&- 4>&- 7<&-
     command -v setsid >/dev/null && exec setsid "$@"
     exec "$@" # the `set -m` of qf_work has given it a process group
 }
 
 qf_linger() {
-    IFS= read -r qf_rest <&7
-    sleep "$qf_grace" 7<&-
+    exec <&7 >/dev/null 2>&1 3<&- 4>&- 7<&- 9<&-
+    IFS= read -r qf_rest
+    sleep "$qf_grace"
     kill -9 -"$qf_command" || kill -9 "$qf_command"
 }
 
 qf_work() {
     command -v setsid >/dev/null || set -m
-    qf_session "$@" <&7 >&4 3<&- 4>&- 7<&- &
+    qf_session "$@" &
     qf_command=$!
-    qf_linger >/dev/null 2>&1 3<&- 4>&- 9<&- &
+    qf_linger &
     qf_lingers=$!
     wait $qf_command
     qf_status=$?
-    kill $qf_lingers 2>/dev/null
+    kill -9 $qf_lingers 2>/dev/null
     echo "$qf_mark $qf_status" >&4
 }
 
 qf_all() {
-    qf_beats : <&3 2>/dev/null 3<&- 4>&- 9<&- | qf_work "$@" 7<&0 &
+    qf_listen | qf_work "$@" 7<&0 &
     wait $! # for qf_work alone: qf_beats ends when the controller, told of the end, closes its side
 }
 
