@@ -1,0 +1,1 @@
+"""A phone for the tests: AOSP's own adbd with Android's shell and tools, in a folder (phones.py)."""
