@@ -95,8 +95,8 @@ _TABLE: tuple[tuple[tuple[DeviceState | None, ...], tuple[DeviceState, ...], fro
     ((S.BUSY,), (S.READY, S.UNHEALTHY), _FARM),
     # It could not be reached: seen by whoever tried, and several may.
     ((S.REGISTERED, S.READY, S.UNHEALTHY), (S.UNHEALTHY,), _FARM),
-    ((S.CHECKING, S.BUSY, S.UNHEALTHY), (S.QUARANTINED,), _BOTH),
-    ((S.REGISTERED, S.READY, S.QUARANTINED), (S.QUARANTINED,), _PERSON),
+    ((S.CHECKING, S.BUSY, S.UNHEALTHY, S.QUARANTINED), (S.QUARANTINED,), _BOTH),
+    ((S.REGISTERED, S.READY), (S.QUARANTINED,), _PERSON),
     ((S.QUARANTINED,), (S.REGISTERED,), _PERSON),  # released
     (tuple(s for s in S if s is not S.RETIRED), (S.RETIRED,), _PERSON),
 )
@@ -121,8 +121,11 @@ def settled(rows: Sequence[Transition]) -> DeviceState | None:
 
 
 def clean_needed(rows: Sequence[Transition]) -> int:
-    """Clean canaries in a row that a check needs before the device is ready."""
-    return READMITTED_AFTER if settled(rows) in (S.UNHEALTHY, S.QUARANTINED) else 1
+    """Clean canaries in a row that the check in hand needs before the device is ready.
+
+    None for one that was ready before: a check of it that is given up changes nothing.
+    """
+    return {S.READY: 0, S.REGISTERED: 1}.get(settled(rows) or S.UNHEALTHY, READMITTED_AFTER)
 
 
 def clean_streak(rows: Sequence[Transition], canaries: Sequence[Canary]) -> int:
@@ -206,8 +209,9 @@ def after_failure(rows: Sequence[Transition]) -> DeviceState:
 
 
 def history(canaries: Sequence[Canary], series: str) -> list[Canary]:
-    """The clean canaries of a series that the next one is compared with, oldest first."""
-    return [canary for canary in canaries if canary.clean and canary.series == series][-HISTORY[1] :]
+    """The clean canaries of a series that the next one is compared with, oldest first; not those that began hot."""
+    cool = (canary for canary in canaries if canary.clean and not canary.conditions.get("hot_start"))
+    return [canary for canary in cool if canary.series == series][-HISTORY[1] :]
 
 
 def drift(figures: Mapping[str, float], before: Sequence[Canary]) -> str:

@@ -85,7 +85,7 @@ def _on(profile: DeviceProfile, workload: Workload) -> Workload:
     return Workload(kind=workload.kind, parameters=tuple(sorted(settings.items())))
 
 
-def _build(profile: DeviceProfile, under: Runtime) -> str:
+def build_of(profile: DeviceProfile, under: Runtime) -> str:
     """The runtime's build on the device: what the device said it has, else what this machine has."""
     return str(dict(profile.builds).get(under.name) or under.build())
 
@@ -182,7 +182,7 @@ def plan(
                 profile=profile,
                 variant=variant,
                 runtime=under.name,
-                build=_build(profile, under),
+                build=build_of(profile, under),
                 workload=workload,
                 launch=n,
             )
