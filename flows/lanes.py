@@ -20,6 +20,7 @@ from flows.failures import land_failure
 from flows.progress import tell
 from flows.states import States
 from flows.station import Station, leased
+from quantfarm.health import NotAllowed
 from quantfarm.nouns import Cell, Landed, State
 from storage.fencing import Fenced
 from storage.home import Home
@@ -123,7 +124,10 @@ class _Work:
         pauses = self.lane.pauses()
         while self.pending:
             left = len(self.pending)
-            error = self._once()
+            try:
+                error = self._once()
+            except NotAllowed as unfit:  # taken out of use since the plan was made
+                return self._wait(str(unfit))
             if len(self.pending) < left:
                 pauses = self.lane.pauses()
             pause = next(pauses, None) if error is None or error.retryable else None
@@ -186,7 +190,11 @@ class _Work:
         job = self.lane.job(cell, landings.next_attempt(cell.id))
         tell("landed", cell=cell, landed=land_failure(self.lane.home, job, stage, reason, retryable=True))
         self.tally.add("failed")
-        self.tally.add("waiting", len(self.pending))
         self.states.lost(reason)
+        self._wait(reason)
+
+    def _wait(self, reason: str) -> None:
+        """What is left is for a sweep that finds the device well."""
+        self.tally.add("waiting", len(self.pending))
         if self.pending:
             tell("waiting", f"{len(self.pending)} cells wait until {self.lane.name} is well: {reason}")

@@ -12,6 +12,7 @@ from flows import lanes
 from flows.execute import Job, Stopped, run_cell
 from flows.lanes import Lane, Tally
 from flows.station import Station
+from quantfarm.health import By, Canary, DeviceState
 from quantfarm.nouns import (
     Artifact,
     Cell,
@@ -26,6 +27,7 @@ from quantfarm.nouns import (
 )
 from quantfarm.suites import DEFAULTS
 from storage import fencing
+from storage.devices import Registry
 from storage.home import Home
 from storage.landing import Landings
 
@@ -143,3 +145,52 @@ def test_a_hot_device_is_slower_by_what_its_script_says(home: Path) -> None:
     cool, hot = (metric_of(one.measurements, "bench_tg") for one in (first, last))
     assert cool and hot
     assert max(cool.samples) / min(hot.samples) == pytest.approx(2.0, rel=0.02)
+
+
+def register(home: Path) -> Registry:
+    registry = Registry(Home(home))
+    registry.move("scripted", DeviceState.REGISTERED, "added", By.PERSON)
+    registry.move("scripted", DeviceState.CHECKING, "first check", By.FARM)
+    registry.add(CLEAN)
+    registry.move("scripted", DeviceState.READY, "a clean canary", By.FARM)
+    return registry
+
+
+CLEAN = Canary(
+    device="scripted",
+    at="2026-01-01T00:00:00+00:00",
+    series="s",
+    runtime="",
+    build="",
+    clean=True,
+    figures={},
+    conditions={},
+)
+
+
+def test_a_registered_device_is_busy_while_it_works_and_ready_after(home: Path) -> None:
+    registry = register(home)
+    states: list[DeviceState | None] = []
+    given = lane(home)
+
+    def seen(station: Station, job: Job) -> Landed:
+        states.append(registry.state("scripted"))
+        return run_cell(Home(home), station, job)
+
+    replace(given, run=seen).go(Tally())
+    assert set(states) == {DeviceState.BUSY}
+    assert registry.state("scripted") is DeviceState.READY
+
+
+def test_a_registered_device_that_stays_away_is_unhealthy_with_the_reason(home: Path) -> None:
+    registry = register(home)
+    lane(home, patience_s=0.2, fault="unplug", fault_runs=1, away=10**6).go(Tally())
+    last = registry.last("scripted")
+    assert last and last.to is DeviceState.UNHEALTHY and "is not there" in last.reason
+
+
+def test_cells_of_a_device_that_a_person_quarantines_meanwhile_wait(home: Path) -> None:
+    registry, tally = register(home), Tally()
+    registry.move("scripted", DeviceState.QUARANTINED, "a cracked screen", By.PERSON)
+    lane(home).go(tally)
+    assert (tally.ok, tally.failed, tally.waiting) == (0, 0, CELLS)
