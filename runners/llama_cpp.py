@@ -7,6 +7,11 @@ Requirements: llama-cpp-python >= 0.3.36 (which brings numpy). Run it with `-P`:
 like the package that it uses.
 """
 
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["llama-cpp-python>=0.3.36"]
+# ///
+
 from __future__ import annotations
 
 import argparse
