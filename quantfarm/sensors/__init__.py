@@ -19,6 +19,17 @@ TABLE: dict[str, str] = {
     "thermal_zone": "quantfarm.sensors.thermal_zone:ThermalZone",
     "hwmon": "quantfarm.sensors.hwmon:Hwmon",
     "rapl": "quantfarm.sensors.rapl:Rapl",
+    "linux_battery": "quantfarm.sensors.linux_battery:LinuxBattery",
+    "nvidia_smi": "quantfarm.sensors.nvidia_smi:NvidiaSmi",
+    "rocm_smi": "quantfarm.sensors.rocm_smi:RocmSmi",
+    "tegrastats": "quantfarm.sensors.tegrastats:Tegrastats",
+    "vcgencmd": "quantfarm.sensors.vcgencmd:Vcgencmd",
+    "android_thermal": "quantfarm.sensors.android_thermal:AndroidThermal",
+    "android_battery": "quantfarm.sensors.android_battery:AndroidBattery",
+    "macmon": "quantfarm.sensors.macmon:Macmon",
+    "powermetrics": "quantfarm.sensors.powermetrics:Powermetrics",
+    "vm_stat": "quantfarm.sensors.vm_stat:VmStat",
+    "macos_power": "quantfarm.sensors.macos_power:MacosPower",
 }
 
 

@@ -31,6 +31,9 @@ NAME_LENGTH = 48
 #: What drivers and tools say where there is nothing to say.
 NOTHING = frozenset({"", "n/a", "[n/a]", "[not supported]", "not supported", "none", "[unknown error]", "unknown"})
 
+#: How shells and `timeout` say that there is no such program.
+ABSENT = re.compile(r"not found|failed to run command .* No such file")
+
 _NUMBER = re.compile(r"[+-]?[0-9]{1,24}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?")
 
 
@@ -109,5 +112,7 @@ class Reading:
 
 def nothing(name: str, text: str, why: str) -> Look:
     """A look that saw nothing, and why: what was said instead, if anything."""
+    if ABSENT.search(text[:1000]):
+        return Look(unknown={name: "the program is not there"})
     said = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return Look(unknown={name: f"{why}: {shown(said)!r}" if said else why})
