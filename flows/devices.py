@@ -1,22 +1,34 @@
-"""The devices a sweep can name: the profiles that come with the farm, those of the home, and this machine."""
+"""The devices a sweep can name: the profiles that come with the farm, those of the home, and this machine.
+
+A registered device is given work while it is ready; one without a record (a profile written by hand, this
+machine) always.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from agents import machine
-from quantfarm import profiles
+from quantfarm import health, profiles
 from quantfarm.nouns import DeviceProfile
 from quantfarm.sweeps import Sweep
+from storage.devices import Registry
 from storage.home import Home
+from storage.journal import Damaged
 
 LOCAL = "local"
 
 
+def folder(home: Home) -> Path:
+    """Where the profiles of registered devices lie; not made by a look."""
+    return home.root / "device_profiles"
+
+
 def known(home: Home) -> dict[str, DeviceProfile]:
     """All by name; `local` is always there, with the facts of this machine unless its profile gives others."""
-    found = profiles.load([profiles.SHIPPED, home.root / "device_profiles"])
+    found = profiles.load([profiles.SHIPPED, folder(home)])
     here = found.get(LOCAL, DeviceProfile(name=LOCAL, tags=("host",)))
     return {**found, LOCAL: _with_facts(here, machine.facts())}
 
@@ -31,3 +43,19 @@ def chosen(home: Home, sweep: Sweep) -> tuple[DeviceProfile, ...]:
     """The devices of a sweep; this machine where it names none. Raises UsageError for unknown names."""
     names = sweep.devices or (() if sweep.tags else (LOCAL,))
     return profiles.choose(known(home), names, sweep.tags)
+
+
+def unfit(home: Home, profile: DeviceProfile) -> str:
+    """Why a device may not be given work now; empty when it may."""
+    try:
+        row = Registry(home).last(profile.name)
+    except Damaged as error:
+        return f"waits: the state of {profile.name} is not known: {error}"
+    if row is None or health.schedulable(row.to):
+        return ""
+    return f"waits: {profile.name} is {row.to} ({row.reason}); its cells run once it is ready"
+
+
+def ready(home: Home, chosen: Iterable[DeviceProfile]) -> tuple[DeviceProfile, ...]:
+    """Those that may be given work now."""
+    return tuple(profile for profile in chosen if not unfit(home, profile))
