@@ -103,9 +103,13 @@ def clean(text: str) -> str:
 
 
 def _read(channel: Channel, mark: str, on_line: Callable[[str], None], watch: Watch) -> int | None:
-    """Gives the lines; the exit status once the end mark is seen, None where it never was."""
+    """Gives the lines between begin mark and end mark; the exit status, None where the end mark never came."""
+    begin, begun = f"{mark} begin\n".encode(), False
     end = re.compile(rb"%s ([0-9]{1,3})\n" % mark.encode())
     for line in _lines(channel, watch):
+        if not begun:
+            begun = line.endswith(begin)  # a login shell's profile may have printed what it likes before
+            continue
         # What was printed last may have had no end of its own: then the mark stands behind it.
         found = end.search(line, max(0, len(line) - len(mark) - 8))
         told = line[: found.start()] if found else line

@@ -81,5 +81,6 @@ qf_sum() {
     qf_found=$(qf_digest "$1") && echo "sha256 ${qf_found%% *}"
 }
 
+echo "$qf_mark begin"
 (qf_"$@")
 echo "$qf_mark $?"

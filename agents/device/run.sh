@@ -34,7 +34,7 @@ qf_work() {
     qf_lingers=$!
     wait $qf_command
     qf_status=$?
-    kill -9 $qf_lingers 2>/dev/null
+    kill -9 $qf_lingers -$qf_command 2>/dev/null # nothing that it started stays behind
     echo "$qf_mark $qf_status" >&4
 }
 
@@ -43,6 +43,7 @@ qf_all() {
     wait $! # for qf_work alone: qf_beats ends when the controller, told of the end, closes its side
 }
 
+echo "$qf_mark begin" # what a profile of the login shell printed before is none of ours
 if qf_find_leases && qf_make_file "$qf_leases/local.run" && qf_find_locker; then
     { qf_lock s && qf_all "$@"; } 3<&0 4>&1 9<"$qf_leases/local.run"
 else

@@ -1,0 +1,1 @@
+"""A real OpenSSH server as a device: see server.py."""
