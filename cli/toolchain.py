@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from quantfarm import toolchain
 from quantfarm.errors import FarmError
+from quantfarm.toolchain import machines
 from quantfarm.toolchain.news import Step, Tell
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -28,6 +29,15 @@ def build(
     only_source: Annotated[
         bool, typer.Option(help="Fetch and unpack the sources (with the converter), no more.")
     ] = False,
+    for_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for",
+            metavar="PLATFORM",
+            help="Build llama-bench and quantfarm-native, static, for devices of this platform instead "
+            f"({', '.join(machines.TABLE)}); may be given several times.",
+        ),
+    ] = None,
     sha256: Annotated[str, typer.Option(help="Of the source package, for a version that is not locked.")] = "",
     jobs: Annotated[int, typer.Option(min=0, help="Compilers at once; 0: one for each core.")] = 0,
     json_: Annotated[bool, typer.Option("--json", help="JSON lines instead of a bar.")] = False,
@@ -36,7 +46,7 @@ def build(
     began = time.monotonic()
     with _Told(json_) as told:
         try:
-            paths = _paths(told.tell, only_source, sha256, jobs)
+            paths = _paths(told.tell, only_source, for_ or [], sha256, jobs)
         except FarmError as error:
             if json_:
                 _line("end", ok=False, error=str(error))
@@ -48,10 +58,13 @@ def build(
         Console(soft_wrap=True).print(f"{name}: {path}", highlight=False)
 
 
-def _paths(tell: Tell, only_source: bool, sha256: str, jobs: int) -> dict[str, str]:
+def _paths(tell: Tell, only_source: bool, platforms: list[str], sha256: str, jobs: int) -> dict[str, str]:
     if only_source:
         toolchain.fetch_source(tell, sha256)
         return {"converter": str(toolchain.converter())}
+    if platforms:
+        made = toolchain.build_for(platforms, tell, sha256=sha256, jobs=jobs)
+        return {f"{platform} {name}": str(path) for platform in made for name, path in made[platform].items()}
     return {name: str(path) for name, path in toolchain.build(tell, sha256=sha256, jobs=jobs).items()}
 
 

@@ -15,6 +15,7 @@ from quantfarm.nouns import Cell, Trace
 TABLE: dict[str, str] = {
     "llama_cpp": "quantfarm.runtimes.llama_cpp:LlamaCpp",
     "llama_bench": "quantfarm.runtimes.llama_bench:LlamaBench",
+    "llama_native": "quantfarm.runtimes.llama_native:LlamaNative",
 }
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from quantfarm.nouns import Cell, Scalar, Trace
-from quantfarm.runtimes import events
+from quantfarm.runtimes import events, llama_native
 from quantfarm.runtimes.llama_cpp import LlamaCpp, runner_file, sampled
+from quantfarm.toolchain import cross
 
 #: Fields of a row that say what was in effect; llama-bench leaves its defaults (-1) unresolved.
 SETTINGS = ("n_batch", "n_ubatch", "n_threads", "flash_attn", "type_k", "type_v", "n_gpu_layers", "load_mode", "poll")
@@ -74,14 +75,22 @@ class LlamaBench:
         return f"llama-bench of {found}" if found else ""
 
     def files(self, cell: Cell) -> Mapping[str, Path]:
-        del cell
-        return {"sampler": runner_file("sampler.py"), "llama-bench": Path(_tool({}))}
+        """Here, the tool that shares this machine's libraries; elsewhere the static one, with our own program to
+        run it under. Raises UsageError where that is not built for the device's platform."""
+        platform = cell.profile.platform
+        if cell.profile.kind == "local" or not platform:
+            return {"sampler": runner_file("sampler.py"), "llama-bench": Path(_tool({}))}
+        names = {"native": "quantfarm-native", "llama-bench": "llama-bench"}
+        return {name: cross.program(program, platform) for name, program in names.items()}
 
     def command(self, cell: Cell, files: Mapping[str, str]) -> Sequence[str]:
-        """Under the sampler, which writes `begin` and, from the exit status that it sees itself, `end`."""
-        python = files.get("python") or sys.executable
-        options = arguments(cell.workload.settings, files["model"])
-        return [*sampled(python, files, "--wrap", self.name), _tool(files), *options]
+        """Under a sampler, which writes `begin` and, from the exit status that it sees itself, `end`."""
+        wrap = ("--wrap", self.name)
+        if native := files.get("native"):
+            under = llama_native.sampled(native, *wrap)
+        else:
+            under = sampled(files.get("python") or sys.executable, files, *wrap)
+        return [*under, _tool(files), *arguments(cell.workload.settings, files["model"])]
 
     def parse(self, lines: Iterable[str]) -> Trace:
         """From the sampler's lines and llama-bench's rows among them, or from rows alone (which have no end:

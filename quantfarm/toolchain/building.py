@@ -93,14 +93,16 @@ def _compile(tree: Path, tell: Tell, jobs: int, niceness: int, lock: int) -> Pat
         [str(ninja), "-C", str(folder), "-j", str(jobs), *TOOLS],
         what="building the tools",
         log=folder / "build.log",
-        on_line=_steps(Counter("compiling", tell)),
+        on_line=progress(Counter("compiling", tell)),
         keep_fds=[lock],
         niceness=niceness,
     )
     return folder
 
 
-def _steps(counter: Counter) -> Callable[[str], None]:
+def progress(counter: Counter) -> Callable[[str], None]:
+    """Reads Ninja's lines for how far it is."""
+
     def look(line: str) -> None:
         if step := STEP.match(line):
             counter.at(int(step[1]), int(step[2]))
