@@ -39,6 +39,11 @@ def _text(name: str) -> str:
     return re.sub(r"(?m)^ *#.*\n", "", (FOLDER / f"{name}.sh").read_text())
 
 
+def whole(name: str) -> str:
+    """A script that stands on its own: for `sh -c`."""
+    return _text("common") + _text(name)
+
+
 def script(name: str, arguments: Sequence[str], settings: Mapping[str, str | int]) -> bytes:
     """What to write to COMMAND's stdin: a script with its `qf_` settings and arguments. Raises ValueError."""
     if any("\0" in text for text in arguments):
@@ -46,4 +51,4 @@ def script(name: str, arguments: Sequence[str], settings: Mapping[str, str | int
     given = "".join(f"qf_{key}={shlex.quote(str(value))}\n" for key, value in settings.items())
     words = " ".join(shlex.quote(text) for text in arguments)
     until = f"#{nonce()}"
-    return os.fsencode(f"{until}\n{given}set -- {words}\n{_text('common')}{_text(name)}{until}\n")
+    return os.fsencode(f"{until}\n{given}set -- {words}\n{whole(name)}{until}\n")

@@ -142,16 +142,24 @@ class _Writer:
         self._bytes = 0
 
     def copy(self, source: Any, offset: int, size: int, on_progress: Progress) -> None:
+        told = offset
         block = self._transport.packet - 25 - len(self._handle)
         while data := source.read(block):
             self._write(offset, data)
             offset += len(data)
             while self._bytes > UNDER_WAY or self._channel.recv_ready():
                 self._answer()
-            on_progress(offset - self._bytes, size)
+            told = self._tell(offset, told, size, on_progress)
         while self._sizes:
             self._answer()
-            on_progress(offset - self._bytes, size)
+            told = self._tell(offset, told, size, on_progress)
+
+    def _tell(self, sent: int, told: int, size: int, on_progress: Progress) -> int:
+        """Bytes that the device has for certain, where these are more than was told."""
+        done = sent - self._bytes
+        if done > told:
+            on_progress(done, size)
+        return done
 
     def _write(self, offset: int, data: bytes) -> None:
         self._number += 1

@@ -2,12 +2,13 @@
 # $1 is what to do; it answers in lines `KEY VALUE`, the last one the controller's mark and the exit status.
 
 qf_digest() {
-    if command -v sha256sum >/dev/null; then sha256sum <"$1"
+    # openssl first: it uses what the processor has for this, four times as fast here.
+    if command -v openssl >/dev/null; then openssl dgst -sha256 -r <"$1"
+    elif command -v sha256sum >/dev/null; then sha256sum <"$1"
     elif command -v shasum >/dev/null; then shasum -a 256 <"$1"
     elif command -v toybox >/dev/null; then toybox sha256sum <"$1"
-    elif command -v openssl >/dev/null; then openssl dgst -sha256 -r <"$1"
     else
-        echo "no sha256sum, shasum, toybox or openssl here: one of them is needed to check what is sent" >&2
+        echo "no openssl, sha256sum, shasum or toybox here: one of them is needed to check what is sent" >&2
         return 1
     fi
 }
