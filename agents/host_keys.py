@@ -1,7 +1,7 @@
 """Host keys: by which a device is known again. Never added but by `remember`, after somebody has looked.
 
 Read are the user's own known_hosts and the farm's (option `known_hosts` of a profile, else the environment's
-QUANTFARM_KNOWN_HOSTS); written is the farm's alone.
+QUANTFARM_KNOWN_HOSTS, else `known_hosts` in the farm's folder); written is the farm's alone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 import paramiko
 
 from agents import Refused
+from quantfarm.home import default_root
 from quantfarm.nouns import DeviceProfile
 
 
@@ -162,7 +163,7 @@ def _hashed(text: str, name: str) -> bool:
         return False
 
 
-def default_file() -> Path | None:
-    """The farm's own file where a profile names none."""
-    given = os.environ.get("QUANTFARM_KNOWN_HOSTS")
-    return Path(given) if given else None
+def farms_file(profile: DeviceProfile) -> Path:
+    """Where the farm keeps the keys that were accepted."""
+    given = dict(profile.options).get("known_hosts") or os.environ.get("QUANTFARM_KNOWN_HOSTS")
+    return Path(str(given)).expanduser() if given else default_root() / "known_hosts"

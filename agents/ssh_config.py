@@ -17,7 +17,7 @@ from pathlib import Path
 
 import paramiko
 
-from agents import Refused
+from agents import Refused, host_keys
 from quantfarm.errors import UsageError
 from quantfarm.nouns import DeviceProfile
 
@@ -55,8 +55,7 @@ def target(profile: DeviceProfile) -> Target:
     """Raises UsageError for an address that is none, Refused for a configuration that cannot be followed."""
     options = dict(profile.options)
     config = _read(str(options.get("ssh_config") or "~/.ssh/config"))
-    given = options.get("known_hosts") or os.environ.get("QUANTFARM_KNOWN_HOSTS")
-    found = _target(profile.address, profile.name, config, Path(str(given)) if given else None)
+    found = _target(profile.address, profile.name, config, host_keys.farms_file(profile))
     limit = options.get("connect_s")
     return replace(found, connect_s=float(limit)) if limit else found
 
