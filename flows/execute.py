@@ -15,9 +15,9 @@ from flows import conditions, gate
 from flows.pushing import Told
 from flows.seen import Lines
 from flows.station import Station
+from flows.stopping import Stopped
 from flows.version import version
 from quantfarm import metrics
-from quantfarm.errors import FarmError
 from quantfarm.metrics.conditions import conditions as trace_conditions
 from quantfarm.nouns import Artifact, Cell, Landed, Measurement, Outcome, State, Trace
 from quantfarm.runtimes import runtime
@@ -99,12 +99,6 @@ def measure(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[]
         outcome = Outcome(state=State.FAILED, stage=error.stage, reason=str(error), retryable=error.retryable)
     outcome, measured = _measure(outcome, events)
     return Found(outcome=outcome, measurements=measured, conditions={**before, **_described(events)})
-
-
-class Stopped(FarmError):
-    """The person asked to stop: the cell in hand is given up, what is finished stays."""
-
-    exit_code = 130
 
 
 def _run(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[], bool]) -> Exit:

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from itertools import chain, repeat
 
 from agents import Agent, AgentError
-from flows.execute import Job, Stopped
+from flows.execute import Job
 from flows.failures import land_failure
 from flows.progress import tell
 from flows.states import States
 from flows.station import Station, leased
+from flows.stopping import Stopped
 from quantfarm.health import NotAllowed
 from quantfarm.nouns import Cell, Landed, State
 from storage.fencing import Fenced

@@ -20,12 +20,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from agents import Agent, agent
 from flows import make
-from flows.execute import Job, Stopped, run_cell
+from flows.execute import Job, run_cell
 from flows.failures import land_failure
 from flows.lanes import Lane, Tally
 from flows.prepare import Prepared, prepare
 from flows.progress import tell
 from flows.station import Station
+from flows.stopping import Stopped
 from quantfarm import planning, sweeps
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Artifact, Cell, Landed, State, Variant

@@ -13,9 +13,16 @@ from types import TracebackType
 from typing import Any
 
 from agents import Agent, AgentError
+from quantfarm.marked import WORD
+from quantfarm.sensors import stream
+from quantfarm.sensors.stream import Stamped
 
-#: An hour of ten sensors, one look a second: what a cell can look back on.
-KEPT_LINES = 400_000
+#: Two hours of ten sensors, one look a second: what a cell can look back on.
+KEPT = 72_000
+#: Lines that nobody has looked at yet: more of them and the oldest go, whatever a device prints.
+UNREAD = 400_000
+#: The line that ends a tick: what stands before it is whole.
+TICK_END = f"{WORD} . "
 LIMIT_S = 30 * 24 * 3600.0
 
 
@@ -24,7 +31,8 @@ class Watch:
 
     def __init__(self, agent: Agent, every_s: float = 1.0) -> None:
         self._agent, self._every_s = agent, every_s
-        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._lines: list[str] = []  # of ticks that nobody has looked at yet
+        self._looks: deque[Stamped] = deque(maxlen=KEPT)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sensors of {agent.profile.name}", daemon=True)
         self._lock = threading.Lock()
@@ -47,8 +55,6 @@ class Watch:
             self._thread.join()
 
     def _run(self) -> None:
-        from quantfarm.sensors import stream
-
         command = ["sh", "-c", stream.script(self._agent.profile.sensors, self._every_s)]
         try:
             left = self._agent.run(command, on_line=self._keep, limit_s=LIMIT_S, stopped=self._stop.is_set)
@@ -60,24 +66,20 @@ class Watch:
     def _keep(self, line: str) -> None:
         with self._lock:
             self._lines.append(line)
+            if len(self._lines) > UNREAD:
+                del self._lines[: UNREAD // 2]
 
-    def looks(self) -> list[Any]:
-        """All that is kept, in order."""
-        from quantfarm.sensors import stream
-
+    def looks(self) -> list[Stamped]:
+        """All that is kept of whole ticks, in order."""
         with self._lock:
-            lines = list(self._lines)
-        return list(stream.read(lines))
-
-    def forget(self) -> None:
-        """What was seen before now is of no more use."""
-        with self._lock:
-            self._lines.clear()
+            ends = [n for n, line in enumerate(self._lines) if line.startswith(TICK_END)]
+            if ends:
+                self._looks.extend(stream.read(self._lines[: ends[-1] + 1]))
+                del self._lines[: ends[-1] + 1]
+            return list(self._looks)
 
     def events(self, begin: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """`sample` events since the run began, on the clock of its trace."""
+        """`sample` and `state` events since the run began, on the clock of its trace."""
         if not self.on or not begin:
             return []
-        from quantfarm.sensors import stream
-
-        return stream.to_events(self.looks(), begin)
+        return [event for event in stream.to_events(self.looks(), begin) if event["t"] >= begin["t"]]

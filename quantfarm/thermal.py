@@ -61,17 +61,19 @@ class Verdict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """`baseline`: what the device reads at rest, from its profile. `battery`: whether the battery's rule holds
-    (a device without one is not asked). `limit_s`: the longest that it waits."""
+    (a device without one is not asked). `flat`: whether a flat minute is asked for as well (sustained runs; before
+    a short one it would cost more than the run). `limit_s`: the longest that it waits."""
 
     baseline: Idle | None = None
     battery: bool = True
+    flat: bool = True
     limit_s: float = LIMIT_S
 
     def judge(self, readings: Sequence[Reading], waited_s: float) -> Verdict:
         """What to do after these readings, oldest first (those from before the waiting count, too)."""
-        awaited, flags = _temperature(self.baseline, readings)
-        if self.battery and readings:
-            more_awaited, more_flags = _battery(readings[-1])
+        awaited, flags = _temperature(self.baseline, readings, self.flat)
+        if self.battery and (last := _last_battery(readings)):
+            more_awaited, more_flags = _battery(last)
             awaited, flags = awaited + more_awaited, flags + more_flags
         if not awaited:
             return Verdict(answer=Answer.READY, flags=tuple(flags))
@@ -82,17 +84,24 @@ class Gate:
 Told = tuple[list[str], list[str]]  # (what is awaited, flags)
 
 
-def _temperature(baseline: Idle | None, readings: Sequence[Reading]) -> Told:
+def _last_battery(readings: Sequence[Reading]) -> Reading | None:
+    """The latest reading of a battery; its sensor is another than the thermometer's."""
+    told = (r for r in reversed(readings) if (r.battery_pct, r.discharging, r.plugged) != (None, None, None))
+    return next(told, None)
+
+
+def _temperature(baseline: Idle | None, readings: Sequence[Reading], flat: bool) -> Told:
     known = [r for r in readings if r.temperature_c is not None]
     if not known:
         return ([], ["no temperature can be read"]) if readings else (["a first reading"], [])
     awaited, flags = list[str](), list[str]()
-    if unsteady := unflat(known):
+    unsteady = unflat(known)
+    if unsteady and flat:
         awaited.append(unsteady)
     rest = baseline.temperature_c if baseline else None
     now = middle(known)
     if rest is None:
-        flags.append("no idle baseline: only flatness could be waited for")
+        flags.append("no idle baseline" + (": only flatness could be waited for" if flat else ""))
     elif now > rest + WITHIN_C:
         awaited.insert(0, f"cooling: {now:.1f} °C, at rest {rest:.1f} °C")
     elif now < rest - WITHIN_C and not unsteady:
