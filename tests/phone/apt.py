@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import tempfile
@@ -109,11 +108,3 @@ def _one_line(line: str) -> dict[str, str]:
             found[names.get(key.lower(), key.lower())] = value.replace(",", " ")
     uri, suite, *components = words.split()
     return {**found, "types": "deb", "uris": uri, "suites": suite, "components": " ".join(components)}
-
-
-def usable() -> str:
-    """Why packages cannot be unpacked here, or an empty string."""
-    missing = [
-        tool for tool in ("apt-get", "dpkg-deb") if not any((Path(p) / tool).exists() for p in os.get_exec_path())
-    ]
-    return f"{' and '.join(missing)} missing" if missing else ""

@@ -76,7 +76,8 @@ def unusable() -> str:
     """Why no phone can be had here, or an empty string."""
     if os.geteuid() != 0:
         return "a phone for tests needs root (namespaces, chroot)"
-    missing = [tool for tool in ("adb", "cc", "unshare", "chroot", "mount") if not shutil.which(tool)]
+    tools = ("adb", "cc", "unshare", "chroot", "mount", "apt-get", "dpkg-deb")
+    missing = [tool for tool in tools if not shutil.which(tool)]
     if missing:
         return f"a phone for tests needs {', '.join(missing)}"
     tried = subprocess.run(

@@ -33,6 +33,8 @@ import pytest
 from quantfarm.nouns import DeviceProfile, Scalar, parameters
 from tests.phone import apt, base
 
+#: Set to the process whose adb server the environment names.
+OURS = "QUANTFARM_TEST_ADB_SERVER"
 SHELL = 2000  # Android's uid of adb's shell
 MIB = 2**20
 #: Runs as root in the phone's own namespaces, then becomes its first process. $1: the phone, $2: what phones share.
@@ -226,11 +228,12 @@ def phone(
     made = Phone(root, storage_bytes=storage_bytes, clock_offset_s=clock_offset_s)
     if data:
         made.use(data / "recordings")
-    try:
-        made.boot()
-        yield made
-    finally:
-        made.crash()
+    with adb_server():
+        try:
+            made.boot()
+            yield made
+        finally:
+            made.crash()
 
 
 def require() -> None:
@@ -248,15 +251,22 @@ def require() -> None:
 
 
 @contextmanager
-def adb_server(folder: Path) -> Iterator[int]:
-    """An adb server of the tests' own, on a port and with keys of its own; sets the environment for its clients."""
-    given = {"ANDROID_ADB_SERVER_PORT": str(_free_port()), "HOME": str(folder), "ADB_LOCAL_TRANSPORT_MAX_PORT": "1"}
-    environment = {**os.environ, **given}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANDROID_ADB_SERVER_PORT", given["ANDROID_ADB_SERVER_PORT"])
+def adb_server() -> Iterator[None]:
+    """An adb server of the tests' own, on a port and with keys of its own, that all clients started here use.
+
+    Inside another such block it is that one's.
+    """
+    if os.environ.get(OURS) == str(os.getpid()):
+        yield
+        return
+    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(OURS, str(os.getpid()))
+        patch.setenv("ANDROID_ADB_SERVER_PORT", str(_free_port()))
+        # The server alone must not look for emulators, nor write keys into the user's home.
+        environment = {**os.environ, "HOME": home, "ADB_LOCAL_TRANSPORT_MAX_PORT": "1"}
         try:
             subprocess.run(["adb", "start-server"], env=environment, check=True, capture_output=True, timeout=60)
-            yield int(given["ANDROID_ADB_SERVER_PORT"])
+            yield
         finally:
             subprocess.run(["adb", "kill-server"], env=environment, check=False, capture_output=True, timeout=60)
 

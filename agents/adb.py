@@ -1,0 +1,207 @@
+"""A phone (or any Android device) at the adb client: what agents.shell needs of the way there.
+
+The client's exit status is never asked whether a run ended well: with the cable pulled it is 0.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from agents import Progress, Refused, Unreachable, Vanished, scripts
+from agents.android import Client, chosen, discover, find_client, make_ready
+from agents.shell import ProcessChannel, ShellAgent
+from agents.shell_run import last_line
+from quantfarm.errors import FarmError
+
+__all__ = ["AdbAgent", "AdbTransport", "discover"]
+
+#: The one folder that adb's shell may write to and execute from.
+FOLDER = "/data/local/tmp/quantfarm"
+#: A transfer of which not a byte moves for so long is given up.
+STALL_S = 60.0
+LOOK_S = 0.1
+#: Up to here a file goes through a shell: half as fast as `adb push`, but one question instead of three.
+SMALL = 4 * 2**20
+#: Appends stdin to a file and says how that ended, and how large it is then.
+RECEIVE = "cat >{mode}{to}; echo {mark} $? $(stat -c %s {to})"
+#: Takes what is being pushed out of the daemon's reach as soon as it is there, then tells its size again and again.
+TAKE = (
+    "rm -f {new} {to}; until mv {new} {to} 2>/dev/null; do echo 0 || exit; sleep 0.05; done; "
+    "while stat -c %s {to}; do sleep 0.5; done"
+)
+TAKEN = "mv -f {new} {to} 2>/dev/null; echo {mark} 0 $(stat -c %s {to})"
+
+
+class AdbAgent(ShellAgent):
+    """`address` is the phone's serial (`adb devices`); one that is HOST:PORT is connected to.
+
+    Options besides those of ShellAgent: `adb` (the client), `stall_s` (a transfer is given up after so long).
+    """
+
+    folder = FOLDER
+
+    def connect(self) -> AdbTransport:
+        """Raises UsageError (no client, or which phone?), Unreachable, Refused."""
+        options = dict(self.profile.options)
+        client = Client(find_client(str(options.get("adb") or "")))
+        serial = chosen(client, self.profile.address)
+        make_ready(client, serial)
+        return AdbTransport(client, serial, float(options.get("stall_s") or STALL_S))
+
+
+class AdbTransport:
+    """One phone that is there now."""
+
+    def __init__(self, client: Client, serial: str, stall_s: float = STALL_S) -> None:
+        self.client, self.serial, self.stall_s = client, serial, stall_s
+        try:
+            features = client.ask("-s", serial, "features").split()
+        except FarmError as error:
+            raise Unreachable(f"phone {serial} went away: {error}") from error
+        if "shell_v2" not in features:
+            raise Refused(f"phone {serial} is too old: its adb cannot keep stderr apart (Android 7 and later can)")
+
+    def start(self, command: str) -> ProcessChannel:
+        return ProcessChannel(self._shell(command))
+
+    def send(self, file: Path, to: str, offset: int, on_progress: Progress) -> None:
+        size = file.stat().st_size
+        if offset or size <= SMALL:
+            self._stream(file, to, offset, size, on_progress)
+        else:
+            self._push(file, to, size, on_progress)
+
+    def _stream(self, file: Path, to: str, offset: int, size: int, on_progress: Progress) -> None:
+        mark = scripts.nonce()
+        command = RECEIVE.format(mode=">" if offset else "", to=shlex.quote(to), mark=mark)
+        with file.open("rb") as source:
+            source.seek(offset)
+            # The client reads by the same open file: where it stands is how much is on its way.
+            moved = self._move(
+                self._shell(command),
+                lambda: os.lseek(source.fileno(), 0, os.SEEK_CUR),
+                lambda done: on_progress(done, size),
+                stdin=source,
+            )
+        self._check(moved, mark, size)
+
+    def _push(self, file: Path, to: str, size: int, on_progress: Progress) -> None:
+        """`adb push`, made to leave what has arrived when it is cut off.
+
+        The daemon removes what it did not receive whole, by its name: so it gets another name at once.
+        """
+        mark = scripts.nonce()
+        names = {"new": shlex.quote(f"{to}.new"), "to": shlex.quote(to), "mark": mark}
+        with self._sizes(TAKE.format(**names)) as arrived:
+            moved = self._move(
+                self.client.to(self.serial, "push", str(file.resolve()), f"{to}.new"),
+                arrived,
+                lambda done: on_progress(done, size),
+            )
+        if moved.status:
+            self._check(moved, mark, size)
+        self._check(self._move(self._shell(TAKEN.format(**names)), lambda: 0), mark, size)
+        on_progress(size, size)
+
+    @contextmanager
+    def _sizes(self, command: str) -> Iterator[Callable[[], int]]:
+        """The last number that a command on the phone has told, once it has begun to tell."""
+        channel = self.start(command)
+        last = [0]
+
+        def listen() -> None:
+            while data := channel.read():
+                numbers = [word for word in data.split() if word.isdigit() and len(word) < 19]
+                last[:] = [int(numbers[-1])] if numbers else last
+                begun.set()
+            begun.set()
+
+        begun = threading.Event()
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        try:
+            begun.wait(self.stall_s)
+            yield lambda: last[0]
+        finally:
+            channel.process.kill()
+            listener.join()
+            channel.close()
+
+    def _check(self, moved: _Moved, mark: str, size: int) -> None:
+        """Whether all has arrived. Raises OSError where the phone would not write it, else Vanished."""
+        told = moved.stdout.split()
+        if told == [mark, "0", str(size)]:
+            return
+        if (told[:1] == [mark] and told[1:2] != ["0"]) or ": remote " in moved.stderr:
+            raise OSError(last_line(moved.stderr) or f"the phone stopped writing at {told[-1]} of {size} bytes")
+        why = last_line(moved.stderr) or "the end was never seen"
+        raise Vanished(f"phone {self.serial} went away while a file was sent to it: {why}", stage="push")
+
+    def fetch(self, path: str, to: Path) -> None:
+        there = path if path.startswith("/") else f"./{path}"  # never an option of adb's
+        moved = self._move(self.client.to(self.serial, "pull", there, str(to)), lambda: to.stat().st_size)
+        if moved.status and not self.alive():
+            raise Vanished(f"phone {self.serial} went away while a file was fetched from it", stage="pull")
+        if moved.status:
+            raise OSError(last_line(moved.stderr) or f"adb pull ended with status {moved.status}")
+
+    def facts(self) -> Mapping[str, Any]:
+        """Nothing that the phone's own shell does not tell better."""
+        return {}
+
+    def alive(self) -> bool:
+        return self.client.is_ready(self.serial)
+
+    def close(self) -> None:
+        """Nothing is kept open: the adb server holds the connection, for all its clients."""
+
+    def _shell(self, command: str) -> list[str]:
+        """No terminal and no escape character: stdin, stdout and stderr are the command's, byte by byte."""
+        return self.client.to(self.serial, "shell", "-e", "none", "-T", command)
+
+    def _move(
+        self,
+        command: Sequence[str],
+        moved: Callable[[], int],
+        tell: Callable[[int], None] = lambda _: None,
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
+    ) -> _Moved:
+        """Runs a client to its end, telling how much has moved; ends it once nothing moved for `stall_s`."""
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(list(command), stdin=stdin, stdout=pipe, stderr=pipe, start_new_session=True)
+        last, since, stalled = moved(), time.monotonic(), False
+        try:
+            while True:
+                try:
+                    out, err = process.communicate(timeout=LOOK_S)
+                    break
+                except subprocess.TimeoutExpired:
+                    now = moved()
+                if now != last:
+                    last, since = now, time.monotonic()
+                    tell(now)
+                elif time.monotonic() - since > self.stall_s:
+                    stalled = True
+                    process.kill()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        words = f"nothing moved for {self.stall_s:g} s" if stalled else err.decode(errors="replace")
+        return _Moved(process.returncode, out.decode(errors="replace"), words)
+
+
+class _Moved(NamedTuple):
+    """How a client that moved something ended: its status says little, see the top."""
+
+    status: int
+    stdout: str
+    stderr: str
