@@ -21,7 +21,6 @@ from quantfarm.nouns import DeviceProfile, Token
 TABLE: dict[str, str] = {
     "local": "agents.local:LocalAgent",
     "ssh": "agents.ssh:SshAgent",
-    "ssh": "agents.ssh:SshAgent",
     "adb": "agents.adb:AdbAgent",
     "ray": "agents.ray_node:RayAgent",
     "fake": "agents.fake:FakeAgent",
