@@ -137,7 +137,7 @@ class ShellAgent:
             raise Vanished(f"{self.profile.name}: {gone}", stage=stage) from gone
         if left.code or left.reason:
             why = left.reason or last_line(left.stderr) or f"status {left.code}"
-            raise AgentError(f"{self.profile.name} cannot {arguments[0]}: {why}", stage=stage, retryable=False)
+            raise AgentError(f"{self.profile.name} cannot {stage}: {why}", stage=stage, retryable=False)
         return dict(_pair(line) for line in lines if len(line) < ANSWER_BYTES)
 
 

@@ -29,7 +29,7 @@ def ssh(request: pytest.FixtureRequest, folder: Path) -> Iterator[DeviceProfile]
 
 @contextmanager
 def phone(request: pytest.FixtureRequest, folder: Path) -> Iterator[DeviceProfile]:
-    with phones.adb_server(folder), phones.phone(folder) as made:
+    with phones.adb_server(), phones.phone(folder) as made:
         yield made.profile
 
 

@@ -75,7 +75,7 @@ qf_drop() {
 # sum PATH: the digest and size of a file.
 qf_sum() {
     [ -f "$1" ] || {
-        echo "no such file" >&2
+        echo "no such file: $1" >&2
         return 1
     }
     echo "size $(qf_size "$1")"
