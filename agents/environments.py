@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agents import Agent, AgentError, scripts
 from agents.shell_run import clean
