@@ -5,7 +5,7 @@ from __future__ import annotations
 from quantfarm.sensors import Look, sysfs
 from quantfarm.sensors.reading import Reading, nothing, number
 
-FILES = ("scaling_cur_freq", "scaling_max_freq", "affected_cpus")
+FILES = ("affected_cpus", "scaling_max_freq", "scaling_cur_freq")
 FOLDER = "/sys/devices/system/cpu/cpufreq/policy*"
 KHZ = 1e-3
 
@@ -27,11 +27,10 @@ class CpuFreq:
             reading.text(f"{folder}_limit_mhz", tree.get(folder, "scaling_max_freq"), KHZ)
             khz = tree.get(folder, "scaling_cur_freq")
             if khz is None:
-                why = tree.why(folder, "scaling_cur_freq") or "empty"
-                reading.unknown(f"{folder}_mhz", why)
+                reading.unknown(f"{folder}_mhz", tree.why(folder, "scaling_cur_freq") or "empty")
                 continue
             reading.text(f"{folder}_mhz", khz, KHZ)
-            if f"{folder}_mhz" in reading.look().values:
+            if f"{folder}_mhz" in reading:
                 n = max(1, len((tree.get(folder, "affected_cpus") or "").split()))
                 cores, clocks = cores + n, clocks + n * KHZ * (number(khz) or 0.0)
         if cores:

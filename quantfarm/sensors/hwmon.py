@@ -11,9 +11,10 @@ from quantfarm.sensors.reading import Reading, name_of, nothing
 
 #: Kind of sensor -> its unit here, and the factor to it.
 KINDS = {"temp": ("c", 1e-3), "power": ("w", 1e-6), "fan": ("rpm", 1.0), "energy": ("uj", 1.0), "freq": ("mhz", 1e-6)}
+#: Names before what they are of: what is cut off at its end then lacks values, and has none by another name.
 GLOBS = (
-    *("name", "temp*_input", "temp*_label", "power*_input", "power*_average", "power*_label"),
-    *("fan*_input", "energy*_input", "energy*_label", "freq*_input", "freq*_label"),
+    *("name", "temp*_label", "power*_label", "energy*_label", "freq*_label"),
+    *("temp*_input", "power*_input", "power*_average", "energy*_input", "freq*_input", "fan*_input"),
 )
 FILES = r"name|(?:temp|power|fan|energy|freq)[0-9]{1,3}_(?:input|average|label)"
 FILE = re.compile(r"(?P<sensor>(?P<kind>[a-z]+)[0-9]+)_(?P<what>input|average)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import plistlib
 from collections.abc import Mapping
 from typing import Any, cast
-from xml.parsers.expat import ExpatError
 
 from quantfarm.sensors import Look
 from quantfarm.sensors.reading import Reading, name_of, nothing
@@ -59,15 +58,16 @@ def _gpu(reading: Reading, gpu: Mapping[str, Any]) -> None:
 
 
 def _list(text: str) -> Mapping[str, Any] | None:
-    """The last whole property list: samples are apart by a NUL. plistlib itself refuses entities."""
-    begin, end = text.rfind("<?xml"), text.rfind("</plist>")
+    """The last whole property list (samples are apart by a NUL), read from its root on: what is declared before
+    it, an encoding or entities, is nobody's business."""
+    begin, end = text.rfind("<plist"), text.rfind("</plist>")
     if begin < 0 or end < begin or end - begin > LIMIT:
         return None
     data = text[begin : end + len("</plist>")].encode("utf-8", "replace")
     try:
         return _mapping(plistlib.loads(data, fmt=plistlib.FMT_XML))
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, ExpatError, RecursionError):
-        return None  # plistlib raises whatever its handlers stumble over
+    except Exception:  # plistlib raises whatever its handlers stumble over
+        return None
 
 
 def _mapping(thing: Any) -> Mapping[str, Any]:

@@ -70,7 +70,7 @@ class Reading:
         elif not low <= value <= high:  # NaN too
             self.unknown(name, f"reads {value:.6g}: outside what is possible")
         elif len(self._values) < MOST:
-            self._values.setdefault(name, value)
+            self._values.setdefault(name, float(value))
 
     def text(self, name: str, text: str | None, scale: float = 1.0, *, zero: bool = True) -> None:
         """A value from text, times `scale`. With `zero` false a reading of exactly 0 is none."""
@@ -104,6 +104,9 @@ class Reading:
             n += 1
             full = f"{name}_{n}_{unit}"
         return full
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
 
     def look(self) -> Look:
         unknown = {name: why for name, why in self._unknown.items() if name not in self._values}

@@ -6,7 +6,7 @@ import re
 from statistics import median
 
 from quantfarm.sensors import Look, sysfs
-from quantfarm.sensors.reading import Reading, name_of, nothing, number
+from quantfarm.sensors.reading import LIMITS, Reading, name_of, nothing, number
 
 #: Zones that hold a voltage, a current or a charge: vendors use the framework for limits on these, too.
 NO_TEMPERATURE = re.compile(r"vbat|ibat|bcl|vph|volt|curr|[-_]lvl[0-9]|^socd?$")
@@ -27,10 +27,11 @@ class ThermalZone:
         tree, reading = sysfs.tree(text, "type|temp"), Reading()
         zones = {zone: tree.get(zone, "type") for zone in tree.folders() if zone.startswith("thermal_zone")}
         raw = {zone: tree.get(zone, "temp") for zone in zones}
-        middle = median([n * MILLI for said in raw.values() if said and (n := number(said)) and n >= 1000] or [0.0])
+        warm = [n * MILLI for said in raw.values() if said and (n := number(said)) and n >= 1000]
+        rest = median(warm) if warm and 2 * len(warm) >= len(zones) else None
         for zone, kind in zones.items():
             name = reading.free(name_of(kind or zone), "c")
-            why = _no_reading(kind or "", raw[zone], tree.why(zone, "temp"), middle)
+            why = _no_reading(kind or "", raw[zone], tree.why(zone, "temp"), rest)
             if why:
                 reading.unknown(name, why)
             else:
@@ -39,8 +40,8 @@ class ThermalZone:
         return look if look.values or look.unknown else nothing("zones", "", "the kernel shows no thermal zones")
 
 
-def _no_reading(kind: str, said: str | None, error: str | None, middle: float) -> str:
-    """Why a zone gives no temperature; empty where it does."""
+def _no_reading(kind: str, said: str | None, error: str | None, rest: float | None) -> str:
+    """Why a zone gives no temperature; empty where it does. `rest`: the middle of all zones, if half of them read."""
     if NO_TEMPERATURE.search(kind.lower()):
         return "no temperature: a zone for a voltage, a current or a charge"
     if said is None:
@@ -50,6 +51,13 @@ def _no_reading(kind: str, said: str | None, error: str | None, middle: float) -
         return ""  # `text` says why
     if abs(milli) < 1000:
         return f"reads {milli:g}: not in thousandths of a degree"
-    if milli * MILLI < COLD_C and middle - milli * MILLI > APART_C:
-        return f"reads {milli * MILLI:g} °C where the rest of the device is at {middle:.0f}: not powered"
-    return ""
+    return _cold(milli * MILLI, rest)
+
+
+def _cold(c: float, rest: float | None) -> str:
+    """Why so cold a zone is none."""
+    if not LIMITS["c"][0] <= c < COLD_C:
+        return ""
+    if rest is None:
+        return f"reads {c:g} °C: too few other zones read to tell whether it is powered"
+    return f"reads {c:g} °C where the rest of the device is at {rest:.0f}: not powered" if rest - c > APART_C else ""
