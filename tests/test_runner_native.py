@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import subprocess
@@ -347,6 +348,13 @@ def test_a_text_that_is_too_short_or_not_there_is_named(ask: Ask, reference: Pat
     assert "absent.txt" in absent["error"]
 
 
+def test_a_text_that_is_not_the_one_asked_for_is_refused(ask: Ask, reference: Path, text: Path) -> None:
+    asked = {"text": str(text), "n_ctx": 128, "n_chunks": 1}
+    right = hashlib.sha256(text.read_bytes()).hexdigest()
+    assert ask("quality", reference, **asked, text_sha256=right).end["ok"]
+    assert f"has sha256 {right}" in failed(ask("quality", reference, **asked, text_sha256="0" * 64))["error"]
+
+
 def test_a_batch_that_is_no_multiple_of_the_chunk_is_refused(ask: Ask, reference: Path, text: Path) -> None:
     assert "multiple" in failed(ask("quality", reference, text=str(text), n_ctx=128, n_batch=192))["error"]
 
@@ -380,7 +388,7 @@ def test_a_processor_that_lacks_what_the_build_needs_is_told(
 def test_on_an_emulated_phone_the_perplexity_is_the_same(reference: Path, text: Path) -> None:
     """Correctness alone: an emulator's speed is nobody's."""
     program = str(native.built("android-arm64")["quantfarm-native"])
-    asked = {"text": str(text), "n_ctx": 128, "n_batch": 128, "n_chunks": 2}
+    asked = {"text": str(text), "n_ctx": 64, "n_batch": 64, "n_chunks": 2}
     under = native.emulator("aarch64") if native.PHONE != "android-arm64" else []
     ours = run([*under, program, *native.request("quality", reference, **asked)])
     theirs = run(llama_cpp("quality", reference, **asked))

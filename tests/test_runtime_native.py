@@ -138,6 +138,16 @@ def test_an_app_cell_gives_what_a_person_feels(reference: Path) -> None:
     assert {"ttft", "decode_tps"} <= {measured.metric for measured in found}
 
 
+def test_a_quality_cell_gives_a_perplexity(reference: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"def f{n}(x):\n    return [x + i for i in range({n})]\n\n" for n in range(200)))
+    asked = cell("llama_native", "quality", n_chunks=2)
+    under = runtime("llama_native")
+    there = {**under.files(asked), "model": reference, "text": text}
+    ran = run(under.command(asked, {name: str(path) for name, path in there.items()}))
+    assert "ppl" in {measured.metric for measured in metrics.measure(under.parse(ran.lines))}
+
+
 def test_a_model_that_llama_bench_cannot_load_fails_with_its_last_words() -> None:
     ran = on_the_phone(cell("llama_bench", n_prompt=8, n_gen=0), Path("/nowhere/model.gguf"))
     trace = runtime("llama_bench").parse(ran.lines)

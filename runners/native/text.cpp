@@ -24,6 +24,10 @@ Text::Text(const Session & session)
     const std::string path = session.request.text("text");
     std::string raw = contents(path);
     sha256 = hash_sha256_hex(raw.data(), raw.size());
+    if (session.request.has("text_sha256") && session.request.text("text_sha256") != sha256) {
+        throw Failure{"run", "the text " + path + " has sha256 " + sha256 + ", " +
+                                 session.request.text("text_sha256") + " was asked for"};
+    }
     if (!raw.empty() && raw.back() == '\n') {
         raw.pop_back();
     }
