@@ -16,6 +16,7 @@ from agents import agent
 from flows import execute, sources, texts
 from flows.execute import Job
 from flows.station import Station, leased
+from flows.stopping import Stopped
 from quantfarm import health, planning, suites
 from quantfarm.errors import FarmError
 from quantfarm.health import Canary
@@ -157,7 +158,7 @@ def _measure(
         finally:
             trace.discard()
     if stopped():
-        raise execute.Stopped("stopped before the canary was over")
+        raise Stopped("stopped before the canary was over")
     if found.outcome.state is not State.OK:
         reason = f"{cell.workload.label} under {cell.runtime}: {found.outcome.stage}: {found.outcome.reason}"
         raise Failed(reason, retryable=found.outcome.retryable)

@@ -11,9 +11,9 @@ from typing import Any
 from agents import AgentError, agent
 from flows import canary, devices
 from flows.canary import Question
-from flows.execute import Stopped
 from flows.station import Station, leased
 from flows.steps import Tell, Teller
+from flows.stopping import Stopped
 from quantfarm import health
 from quantfarm.errors import FarmError, UsageError, unknown
 from quantfarm.health import By, Canary, DeviceState, NotAllowed
@@ -176,5 +176,10 @@ def waits(told: Teller, stopped: Callable[[], bool]) -> Callable[[str], None]:
 
 def describe(canary: Canary) -> str:
     """`prefill 512 tok/s, decode 48.2 tok/s, perplexity 7.995`."""
-    words = {"bench_pp": "prefill {:.4g} tok/s", "bench_tg": "decode {:.4g} tok/s", "ppl": "perplexity {:.4g}"}
-    return ", ".join(text.format(canary.figures[name]) for name, text in words.items() if name in canary.figures)
+    words = {"bench_pp": "prefill {} tok/s", "bench_tg": "decode {} tok/s", "ppl": "perplexity {}"}
+    return ", ".join(text.format(figure(canary.figures[key])) for key, text in words.items() if key in canary.figures)
+
+
+def figure(value: float) -> str:
+    """Four digits, never as a power of ten."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"

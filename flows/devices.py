@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from agents import machine
 from quantfarm import health, profiles
+from quantfarm.errors import UsageError
+from quantfarm.health import By, DeviceState
 from quantfarm.nouns import DeviceProfile
 from quantfarm.sweeps import Sweep
 from storage.devices import Registry
@@ -59,3 +62,42 @@ def unfit(home: Home, profile: DeviceProfile) -> str:
 def ready(home: Home, chosen: Iterable[DeviceProfile]) -> tuple[DeviceProfile, ...]:
     """Those that may be given work now."""
     return tuple(profile for profile in chosen if not unfit(home, profile))
+
+
+def quarantine(home: Home, name: str, reason: str) -> None:
+    """A person takes a device out of use. Raises UsageError for an unknown one, NotAllowed."""
+    registry = Registry(home)
+    if registry.state(name) in (None, DeviceState.RETIRED):
+        _profile(home, name)
+        registry.move(name, DeviceState.REGISTERED, "known by its profile", By.PERSON)
+    registry.move(name, DeviceState.QUARANTINED, reason, By.PERSON)
+
+
+def release(home: Home, name: str, reason: str) -> None:
+    """A person ends a quarantine: what follows is a check. Raises UsageError for an unknown one, NotAllowed."""
+    _profile(home, name)
+    Registry(home).move(name, DeviceState.REGISTERED, reason, By.PERSON)
+
+
+def retire(home: Home, name: str, reason: str) -> Path | None:
+    """Takes a device away; its results stay. Where its profile lies now, None where it had none.
+
+    Raises UsageError for an unknown device and for one that was never registered here.
+    """
+    registry, path = Registry(home), folder(home) / f"{name}.yaml"
+    recorded = registry.state(name) not in (None, DeviceState.RETIRED)
+    if not recorded and not path.exists():
+        _profile(home, name)
+        raise UsageError(f"'{name}' was not registered here: there is nothing to remove")
+    if recorded:
+        registry.move(name, DeviceState.RETIRED, reason, By.PERSON)
+    if not path.exists():
+        return None
+    aside = home.folder(path.parent.name, "retired") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.yaml"
+    path.replace(aside)
+    return aside
+
+
+def _profile(home: Home, name: str) -> DeviceProfile:
+    """Raises UsageError for an unknown name and for a template."""
+    return profiles.choose(known(home), [name])[0]

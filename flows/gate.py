@@ -43,7 +43,11 @@ def _judge(station: Station, gate: Gate, waited_s: float) -> Verdict:
     if station.watch.ended:  # nothing more will be read, so nothing can be waited for
         return Verdict(answer=Answer.READY, flags=(f"the sensors' shell ended: {station.watch.ended}",))
     name = gate.baseline.reading if gate.baseline else ""
-    return gate.judge(readings(station.watch.looks(), name), waited_s)
+    looks = station.watch.looks()
+    found = readings(looks, name)
+    if not found and len(looks) > len(station.profile.sensors):  # a second round of looks: there will be none
+        return Verdict(answer=Answer.READY, flags=("no temperature can be read",))
+    return gate.judge(found, waited_s)
 
 
 def described(verdict: Verdict, waited_s: float) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agents import Agent
+from flows.steps import Teller
 from quantfarm import planning, registration
 from quantfarm.errors import FarmError, UsageError
 from quantfarm.nouns import Cell, DeviceProfile, Variant, Workload
@@ -16,6 +17,9 @@ from quantfarm.registration import Needs, Presence, Python
 from quantfarm.runtimes import TABLE, Runtime, runtime
 
 LIMIT_S = 60.0
+#: About: llama-cpp-python is compiled where there is no wheel for the device.
+ENVIRONMENT_S = 600.0
+FOLDER = "~/.cache/quantfarm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +38,15 @@ class Found:
         return {one.runtime: one.build for one in self.presences if one.build}
 
 
-def find(agent: Agent, variant: Variant, tools: Mapping[str, Any]) -> Found:
-    """Asks a device for each runtime of the table. `tools` as quantfarm.facts gives them. Raises AgentError."""
-    profile = agent.profile
+#: Makes an environment with packages on the device; the path of its Python.
+Make = Callable[[Needs], str]
+
+
+def find(
+    agent: Agent, profile: DeviceProfile, variant: Variant, tools: Mapping[str, Any], make: Make | None = None
+) -> Found:
+    """Asks a device for each runtime of the table. `profile`: what is known of it so far; `tools` as quantfarm.facts
+    gives them; `make` is asked for an environment where its Python lacks something. Raises AgentError."""
     if profile.simulated:  # it plays what a device is measured under by default
         return Found(
             presences=tuple(
@@ -45,7 +55,10 @@ def find(agent: Agent, variant: Variant, tools: Mapping[str, Any]) -> Found:
         )
     wanted = {name: _files(runtime(name), profile, variant) for name in TABLE}
     needed = {name: _needs(files) for name, files in wanted.items() if isinstance(files, Mapping)}
-    python = ask_python(agent, python_path(profile, tools), needed)
+    everything = _together([one for one in needed.values() if one])
+    python = ask_python(agent, python_path(profile, tools), everything)
+    if make and everything.packages and registration.python_lacks(python, everything):
+        python = ask_python(agent, make(everything), everything)
     presences = tuple(
         Presence(runtime=name, lacks=files)
         if isinstance(files, str)
@@ -53,23 +66,51 @@ def find(agent: Agent, variant: Variant, tools: Mapping[str, Any]) -> Found:
         for name, files in wanted.items()
     )
     uses = any(one.build and needed[one.runtime] for one in presences)
-    return Found(presences=presences, python=python.path if uses and profile.kind != "local" else "")
+    return Found(presences=presences, python=python.path if uses and python.path != _own(profile) else "")
+
+
+def environment(agent: Agent, told: Teller, stopped: Callable[[], bool]) -> Make:
+    """Makes it with agents.environments, in the folder that the agent keeps files in."""
+
+    def make(needs: Needs) -> str:
+        from agents import environments  # noqa: PLC0415 - only where somebody asks
+
+        told.step("making an environment for its Python runtimes (llama.cpp is compiled there)", ENVIRONMENT_S)
+        return environments.environment(
+            agent,
+            [f"{name}>={least}" for name, least in needs.packages.items()],
+            folder=str(getattr(agent, "folder", FOLDER)),
+            python=str(dict(agent.profile.options).get("python") or ""),
+            oldest=needs.python,
+            stopped=stopped,
+        )
+
+    return make
 
 
 def python_path(profile: DeviceProfile, tools: Mapping[str, Any]) -> str:
     """The interpreter to use: the one given, this program's own on this machine, else what the device calls python3."""
     given = str(dict(profile.options).get("python") or "")
-    here = sys.executable if profile.kind == "local" else ""
-    return given or here or str(tools.get("python3", {}).get("path", ""))
+    return given or _own(profile) or str(tools.get("python3", {}).get("path", ""))
 
 
-def ask_python(agent: Agent, path: str, needed: Mapping[str, Needs | None]) -> Python:
-    packages = sorted({name for needs in needed.values() if needs for name in needs.packages})
-    if not path or not any(needed.values()):
-        return Python(path=path)
+def _own(profile: DeviceProfile) -> str:
+    """The interpreter that runtimes take where none is named."""
+    return sys.executable if profile.kind == "local" else ""
+
+
+def ask_python(agent: Agent, path: str, needs: Needs) -> Python:
+    """What an interpreter on the device has of this. Raises AgentError."""
     lines: list[str] = []
-    agent.run([path, "-c", registration.ASK_PYTHON, *packages], on_line=lines.append, limit_s=LIMIT_S)
+    if path:
+        asks = [path, "-c", registration.ASK_PYTHON, *sorted(needs.packages)]
+        agent.run(asks, on_line=lines.append, limit_s=LIMIT_S)
     return registration.read_python(path, lines)
+
+
+def _together(needs: Sequence[Needs]) -> Needs:
+    packages = {name: least for one in needs for name, least in one.packages.items()}
+    return Needs(python=max((one.python for one in needs), key=_numbers, default=""), packages=packages)
 
 
 def _files(under: Runtime, profile: DeviceProfile, variant: Variant) -> Mapping[str, Path] | str:
@@ -87,8 +128,7 @@ def _needs(files: Mapping[str, Path]) -> Needs | None:
     declared = [registration.needs(path) for path in files.values() if path.suffix == ".py"]
     if not declared:
         return None
-    packages = {name: least for one in declared for name, least in one.packages.items()}
-    return Needs(python=max((one.python for one in declared), key=_numbers), packages=packages)
+    return _together(declared)
 
 
 def _numbers(version: str) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +19,13 @@ class Step:
 Tell = Callable[[Step], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Teller:
-    """Tells of one device."""
+    """Tells of one device, and keeps the warnings."""
 
     device: str
     tell: Tell
+    warnings: list[str] = field(default_factory=list[str])
 
     def step(self, text: str, about_s: float = 0.0) -> None:
         self.tell(Step(device=self.device, kind="step", text=text, about_s=about_s))
@@ -33,6 +34,7 @@ class Teller:
         self.tell(Step(device=self.device, kind="found", text=text))
 
     def warning(self, text: str) -> None:
+        self.warnings.append(text)
         self.tell(Step(device=self.device, kind="warning", text=text))
 
     def waiting(self, who: str) -> None:

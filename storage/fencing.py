@@ -41,6 +41,12 @@ def admit(home: Home, device: str, token: Token) -> None:
             atomic.write_atomic(folder / "token.json", (json.dumps(kept) + "\n").encode())
 
 
+def sharing(home: Home, lineage: str) -> list[str]:
+    """The devices (by their folders' names) whose results came under this lineage: they share one lease."""
+    paths = sorted((home.root / "devices").glob("*/token.json"))
+    return [path.parent.name for path in paths if lineage in _seen(path)]
+
+
 def _seen(path: Path) -> dict[str, int]:
     """Lineage -> greatest count, the one seen last at the end. Raises Damaged."""
     try:
