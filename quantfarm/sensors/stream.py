@@ -116,5 +116,6 @@ def placed(one: Stamped, begin: Mapping[str, Any]) -> int | None:
     if not isinstance(then, int) or isinstance(then, bool):
         return None
     seconds = one.seconds + (HALF_SECOND if one.clock == WALL and one.seconds == int(one.seconds) else 0.0)
-    at = t + round(seconds * 1e9) - then
+    whole = int(seconds)  # apart: a wall clock's nanoseconds are more than a float can count
+    at = t + whole * 10**9 + round((seconds - whole) * 1e9) - then
     return at if at >= 0 else None
