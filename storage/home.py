@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from quantfarm.errors import FarmError
+from quantfarm.home import default_root
 
-
-def default_root() -> Path:
-    """QUANTFARM_HOME, else `quantfarm` in the user's data folder of this platform."""
-    if given := os.environ.get("QUANTFARM_HOME"):
-        return Path(given).expanduser().absolute()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "quantfarm"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "quantfarm"
+__all__ = ["Home", "default_root"]
 
 
 @dataclass(frozen=True, slots=True)
