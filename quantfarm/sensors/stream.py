@@ -38,7 +38,8 @@ def script(names: Iterable[str], every_s: float = 1.0) -> str:
 # Which of its processes ends it, and how: the loop runs in the background and this shell only reads its stdin to
 # the end (`read` with a time limit is not in dash). Killed, this shell takes nothing with it, so the loop looks
 # whether it is still there (in a subshell `$$` is the parent's). The loop's stdin is empty and its `sleep` holds
-# nobody's pipe: who waits for the output's end does not wait for it.
+# nobody's pipe: who waits for the output's end does not wait for it. It is killed outright: mksh's own `sleep`
+# heeds no other signal.
 SCRIPT = """\
 export LC_ALL=C
 renice -n 10 -p $$ >/dev/null 2>&1
@@ -61,7 +62,7 @@ done
 }}
 loop </dev/null &
 loop=$!
-trap 'kill $loop 2>/dev/null' EXIT
+trap 'kill -9 $loop 2>/dev/null' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
