@@ -6,6 +6,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from agents import Agent, agent
@@ -38,7 +39,7 @@ def plan(home: Home, sweep: Sweep) -> Plan:
     """The plan alone: touches nothing. Raises UsageError."""
     profiles = devices.chosen(home, sweep)
     text = texts.sha256(texts.read(sweep))
-    return planning.plan(sweep, profiles, sources.describe(sweep.model), text)
+    return planning.plan(sweep, profiles, sources.describe(sweep.model), text, partial(devices.unfit, home))
 
 
 def _host(home: Home) -> Agent:
@@ -62,7 +63,7 @@ def prepare(home: Home, sweep: Sweep) -> Prepared:
     profiles = devices.chosen(home, sweep)
     text = texts.read(sweep)
     source, file = sources.fetch(sweep.model)
-    made = planning.plan(sweep, profiles, source, texts.sha256(text))
+    made = planning.plan(sweep, profiles, source, texts.sha256(text), partial(devices.unfit, home))
     kept = texts.keep(home, text)
     make.check_text(_host(home), made, file, kept, texts.name(sweep))
     return Prepared(
