@@ -49,10 +49,14 @@ def never() -> bool:
     return False
 
 
-def registered(home: Home) -> list[str]:
-    """Devices that can be checked: those with a record and a profile that are not retired."""
+def registered(home: Home, *, held: bool = True) -> list[str]:
+    """Devices that can be checked: those with a record and a profile that are not retired.
+
+    `held`: also those that a person has quarantined (whose check only says so).
+    """
     registry, known = Registry(home), devices.known(home)
-    return [name for name in registry.names() if name in known and registry.state(name) is not S.RETIRED]
+    found = [name for name in registry.names() if name in known and registry.state(name) is not S.RETIRED]
+    return [name for name in found if held or not health.held(registry.history(name))]
 
 
 def check(home: Home, names: Sequence[str], tell: Tell, stopped: Callable[[], bool] = never) -> list[Checked]:

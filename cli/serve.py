@@ -1,0 +1,28 @@
+"""quantfarm serve: sweeps, registrations and checks from Prefect's UI."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from flows import serve as serving
+from storage.home import Home
+
+MINUTE = 60.0
+
+
+def serve(
+    port: Annotated[int, typer.Option(help="Of the Prefect server on loopback.", min=1, max=65535)] = serving.PORT,
+    check_every: Annotated[
+        float | None, typer.Option(help="Minutes between checks of all devices. Default: none by themselves.", min=1)
+    ] = None,
+) -> None:
+    """Serve the deployments sweep, register-device and check-devices until Ctrl-C.
+
+    PREFECT_API_URL names a server to use; else one is started on loopback, and ends with this.
+    """
+    console = Console(soft_wrap=True)
+    every_s = check_every * MINUTE if check_every else None
+    serving.run(Home.default(), port, every_s, lambda text: console.print(text, markup=False, highlight=False))

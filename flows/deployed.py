@@ -1,0 +1,100 @@
+"""What can be started from Prefect's UI besides a sweep: registering a device, and checking devices."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows import checks, register
+from flows.progress import News, listening
+from flows.register import Wanted
+from flows.steps import Step
+from quantfarm.errors import FarmError
+from storage.home import Home
+from storage.ingest import ingest
+
+#: Results are files of the farm's, never Prefect's.
+PLAIN: dict[str, Any] = {"persist_result": False, "log_prints": False}
+
+
+class _Log:
+    """Steps and news as lines of the run's log."""
+
+    def __init__(self) -> None:
+        self._log = get_run_logger()
+
+    def step(self, step: Step) -> None:
+        about = f" (about {step.about_s:.0f} s)" if step.about_s else ""
+        level = logging.WARNING if step.kind in ("warning", "waiting") else logging.INFO
+        self._log.log(level, "%s: %s%s", step.device, step.text, about)
+
+    def tell(self, news: News) -> None:
+        if news.text:
+            self._log.info("%s", news.text)
+
+
+@flow(name="register-device", flow_run_name="register {name}", **PLAIN)
+def register_device(
+    name: str,
+    url: str,
+    tags: list[str] | None = None,
+    options: dict[str, str | int | float | bool] | None = None,
+    host_key: str = "",
+    environment: bool = False,
+    idle_s: float = 60.0,
+    again: bool = False,
+) -> State[Any]:
+    """Register a device: reach it, find out what it is, run a canary, write its profile.
+
+    Args:
+        name: what sweeps will call it
+        url: ssh://[user@]host[:port], ray://NODE, adb://SERIAL or local
+        tags: sweeps may name it by these
+        options: settings of its agent
+        host_key: the SSH host key's fingerprint, SHA256:…, that you accept
+        environment: make an environment with llama-cpp-python on it
+        idle_s: seconds to watch it at rest
+        again: register anew what is registered already
+    """
+    home, log = Home.default(), _Log()
+    wanted = Wanted(
+        name=name,
+        url=url,
+        tags=tuple(tags or ()),
+        options=options or {},
+        host_key=host_key,
+        environment=environment,
+        idle_s=idle_s,
+        again=again,
+    )
+    try:
+        with listening(log):
+            done = register.register(home, wanted, log.step)
+    except FarmError as error:  # a message for a person, not a traceback
+        return Failed(message=str(error))
+    finally:
+        ingest(home)
+    return Completed(message=f"{name}: {'; '.join([done.lines[0], *done.warnings])}")
+
+
+@flow(name="check-devices", **PLAIN)
+def check_devices(names: list[str] | None = None) -> State[Any]:
+    """Run canaries on devices; drift sends one away, three clean ones bring it back.
+
+    Args:
+        names: the devices; empty: all that are registered and that nobody has quarantined
+    """
+    home, log = Home.default(), _Log()
+    try:
+        with listening(log):
+            done = checks.check(home, names or checks.registered(home, held=False), log.step)
+    except FarmError as error:
+        return Failed(message=str(error))
+    finally:
+        ingest(home)
+    text = "; ".join(f"{one.device} is {one.state}: {one.text}" for one in done) or "no device is registered"
+    return Completed(message=text) if all(one.ok for one in done) else Failed(message=text)
