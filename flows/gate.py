@@ -11,7 +11,7 @@ from flows.station import Station
 from flows.stopping import Stopped
 from quantfarm.nouns import Workload
 from quantfarm.sensors.readings import readings
-from quantfarm.thermal import LIMIT_S, Answer, Gate, Reading, Verdict
+from quantfarm.thermal import LIMIT_S, Answer, Gate, Verdict
 
 LOOK_S = 1.0
 #: What heat does not change needs no gate; what runs long needs a flat start, not only a cool one.
