@@ -82,7 +82,8 @@ def _by_cpuinfo(text: str) -> int:
 
 
 def memory_mib(said: Mapping[str, str]) -> int:
-    if kib := _count(keys(said.get("meminfo", ""), ":").get("MemTotal")):
+    total = keys(said.get("meminfo", ""), ":").get("MemTotal", "")
+    if total.endswith(" kB") and (kib := _count(total)):
         return kib // 1024
     mac = _mac(said)
     if size := _count(mac.get("hw.memsize")):

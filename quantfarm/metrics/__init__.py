@@ -11,6 +11,8 @@ TABLE: dict[str, str] = {
     "speed": "quantfarm.metrics.speed:measure",
     "memory": "quantfarm.metrics.memory:measure",
     "quality": "quantfarm.metrics.quality:measure",
+    "thermal": "quantfarm.metrics.thermal:measure",
+    "energy": "quantfarm.metrics.energy:measure",
 }
 
 Metric = Callable[[Trace], list[Measurement]]
