@@ -90,7 +90,8 @@ def _hosts(home: Home, host: DeviceProfile, asked: Question, on_wait: Callable[[
 
 def able(profile: DeviceProfile, kind: str) -> str:
     """The first runtime of a device that can measure a kind of workload; empty where none can."""
-    able = (name for name in profile.runtimes if kind in runtime(name).workloads)
+    own = profile.runtimes or planning.DEFAULT_RUNTIMES
+    able = (name for name in own if kind in runtime(name).workloads)
     return next(able, "")
 
 

@@ -30,6 +30,10 @@ S = DeviceState
 class NotWell(FarmError):
     """A device did not pass its check; its record says so already."""
 
+    def __init__(self, device: str, state: object, reason: str) -> None:
+        super().__init__(f"{device} is {state}: {reason}")
+        self.reason = reason
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
@@ -107,7 +111,9 @@ def check_one(
     except AgentError as error:
         registry.failed(name, f"{error.stage}: {error}")
         reason = str(error)
-    except (NotWell, NotAllowed) as error:
+    except NotWell as error:
+        reason = error.reason
+    except NotAllowed as error:  # a person has decided something meanwhile
         reason = str(error)
     state = registry.state(name)
     assert state
@@ -129,12 +135,12 @@ def proven(home: Home, station: Station, asked: Question, told: Teller, stopped:
             taken = canary.run(home, station, asked, stopped)
             if not taken.clean:
                 registry.drifted(name, taken.why)
-                raise NotWell(f"{name} is quarantined: {taken.why}")
+                raise NotWell(name, S.QUARANTINED, taken.why)
             text = describe(taken)
             told.found(text)
     except canary.Failed as error:
-        row = registry.failed(name, str(error))
-        raise NotWell(f"{name} is {row.to if row else registry.state(name)}: {error}") from error
+        registry.failed(name, str(error))
+        raise NotWell(name, registry.state(name), str(error)) from error
     except (Stopped, Fenced, KeyboardInterrupt):
         _give_up(registry, name)
         raise

@@ -74,8 +74,11 @@ def quarantine(home: Home, name: str, reason: str) -> None:
 
 
 def release(home: Home, name: str, reason: str) -> None:
-    """A person ends a quarantine: what follows is a check. Raises UsageError for an unknown one, NotAllowed."""
+    """A person ends a quarantine: what follows is a check. Raises UsageError for one that is in none."""
     _profile(home, name)
+    state = Registry(home).state(name)
+    if state is not DeviceState.QUARANTINED:
+        raise UsageError(f"'{name}' is {state or 'not registered'}, not quarantined: there is nothing to release")
     Registry(home).move(name, DeviceState.REGISTERED, reason, By.PERSON)
 
 
