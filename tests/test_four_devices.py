@@ -27,7 +27,7 @@ from tests.ssh.server import sshd
 from tests.sweeping import landings, quantfarm, start
 
 DEVICES = ("local", "ssh-host", "ray-node", "phone")
-QUANTS = ("Q8_0", "Q4_K_M")
+QUANTS = ("F16", "Q8_0", "Q4_K_M")
 SMALL = ("-p", "32", "-n", "16", "--n-chunks", "2", "--launches", "2", "--threads", "1", "--suite", "quick")
 
 
