@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from quantfarm.sensors import stream
 from storage.compare import equal
 from storage.database import open_writer
 from storage.home import Home
@@ -144,3 +147,23 @@ def test_a_database_from_before_is_filled_from_the_files_and_equal_to_a_rebuilt_
     assert ask(farm, READINGS, "decode") == [(0, "thermal_zone", "cpu_c", 1, 40, 40, 40)]
     assert ask(farm, "SELECT count(*) FROM cells") == [(2,)]
     assert verify(farm) == []
+
+
+def test_this_machine_s_own_sensors_come_to_stand_beside_a_repetition(farm: Home) -> None:
+    """The whole way: a shell's looks, placed by the clocks of `begin`, landed, ingested, joined."""
+    clocks = {"boottime_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME), "wall_ns": time.time_ns()}
+    begin = {**BEGIN, "t": time.monotonic_ns(), "clocks": clocks}
+    watch = ["sh", "-c", stream.script(["proc_memory"], every_s=0.1)]
+    with subprocess.Popen(watch, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
+        assert shell.stdin and shell.stdout
+        said = [shell.stdout.readline() for _ in range(40)]
+        shell.stdin.close()
+    now = time.monotonic_ns()
+    ran = bench("decode", 0, begin["t"] / S, (now - begin["t"]) / S)
+    looks = stream.to_events(stream.read(said), begin)
+    put(farm, landed(cell()), [json.dumps(event) for event in (begin, ran, *looks, {**END, "t": now})])
+    ingest(farm)
+    found = {row[2]: row for row in ask(farm, READINGS, "decode")}
+    assert found["mem_total_mib"][:2] == (0, "proc_memory")
+    assert found["mem_total_mib"][3] >= 5
+    assert 0 < found["mem_available_mib"][4] < found["mem_total_mib"][5]

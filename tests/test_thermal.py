@@ -179,6 +179,13 @@ def test_a_battery_that_is_soon_in_range_is_waited_for() -> None:
     assert verdict.awaited == ("battery at 91 %, above 90 %",)
 
 
+def test_what_the_battery_said_before_a_later_reading_of_the_temperature_counts() -> None:
+    cool = [Reading(t_s=t, temperature_c=35.0) for t in range(100)]
+    plugged = Reading(t_s=98.5, battery_pct=65, plugged=True)
+    flags = ("not on battery: plugged in",)
+    assert Gate(baseline=REST).judge([*cool[:99], plugged, cool[99]], 0) == Verdict(answer=Answer.READY, flags=flags)
+
+
 def test_the_battery_rule_can_be_off_and_a_device_without_battery_is_not_asked() -> None:
     assert on_battery(10, battery=False)[0] == Verdict(answer=Answer.READY)
     assert wait(Gate(baseline=REST), lambda _: 35.0)[0] == Verdict(answer=Answer.READY)
