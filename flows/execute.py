@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import Agent, AgentError, Exit
-from flows import conditions, gate
+from flows import gate
 from flows.pushing import Told
 from flows.seen import Lines
 from flows.station import Station
@@ -91,7 +91,7 @@ def measure(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[]
     before["lease"] = f"{station.lease.token.lineage}:{station.lease.token.count}"
     events = Trace(events=())
     try:
-        before |= conditions.before(station)
+        before |= station.conditions.now()
         before |= gate.wait(station, job.cell.workload, stopped)
         left = _run(station, job, trace, stopped)
         outcome, events = _judge(job, trace.path, left)

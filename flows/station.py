@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from agents import Agent, Lease
+from flows.conditions import Conditions
 from flows.watch import Watch
 from quantfarm.nouns import DeviceProfile
 
@@ -16,6 +17,7 @@ class Station:
     agent: Agent
     lease: Lease
     watch: Watch
+    conditions: Conditions
 
     @property
     def profile(self) -> DeviceProfile:
@@ -26,4 +28,4 @@ class Station:
 def leased(agent: Agent, holder: str, on_wait: Callable[[str], None]) -> Iterator[Station]:
     """Raises AgentError where the device cannot be reached or must not be used."""
     with agent.lease(holder, on_wait) as lease, Watch(agent) as watch:
-        yield Station(agent, lease, watch)
+        yield Station(agent, lease, watch, Conditions(agent))

@@ -104,13 +104,13 @@ def _obstacle(profile: DeviceProfile, variant: Variant, under: Runtime, workload
     return ""
 
 
-def _own(profile: DeviceProfile, variant: Variant, workload: Workload) -> Runtime:
-    """The runtime that a device measures under where none is asked for: the first of its own that can."""
-    own = [runtime(name) for name in profile.runtimes if name in RUNTIMES] or [
-        runtime(name) for name in DEFAULT_RUNTIMES
-    ]
-    able = (one for one in own if variant.format in one.formats and workload.kind in one.workloads)
-    return next(able, own[0])
+def _own(profile: DeviceProfile, variant: Variant, works: Sequence[Workload]) -> Runtime:
+    """The runtime that a device measures under where none is asked for: of its own the one that can do most of
+    what is asked, so that speed and quality are of one; the first of several."""
+    named = [name for name in profile.runtimes if name in RUNTIMES] or DEFAULT_RUNTIMES
+    own = [runtime(name) for name in named]
+    readers = [one for one in own if variant.format in one.formats] or own
+    return max(readers, key=lambda one: sum(work.kind in one.workloads for work in works))
 
 
 def _questions(
@@ -119,7 +119,7 @@ def _questions(
     for profile in profiles:
         for variant in found:
             for workload in works:
-                for under in runtimes or (_own(profile, variant, workload),):
+                for under in runtimes or (_own(profile, variant, works),):
                     yield profile, variant, under, _on(profile, workload)
 
 

@@ -37,12 +37,17 @@ def test_the_committed_peak_is_the_largest_anonymous_memory_seen_at_any_time() -
 
 
 def test_without_a_runner_s_own_figures_samples_are_an_estimate() -> None:
-    found = figures(sample(hwm_mib=150, rss_mib=150, rss_anon_mib=70))
+    found = figures(*[sample(hwm_mib=150, rss_mib=150, rss_anon_mib=70)] * memory.FEWEST)
     assert found == {"resident_peak": (150, "estimated: from samples"), "committed_peak": (70, "estimated")}
 
 
 def test_where_only_resident_memory_can_be_sampled_it_is_an_estimate_of_the_peak() -> None:
-    assert figures(sample(rss_mib=99), sample(rss_mib=101)) == {"resident_peak": (101, "estimated: from samples")}
+    seen = [sample(rss_mib=99)] * memory.FEWEST + [sample(rss_mib=101)]
+    assert figures(*seen) == {"resident_peak": (101, "estimated: from samples")}
+
+
+def test_a_run_seen_only_a_few_times_may_have_been_seen_before_it_had_its_memory_so_there_is_no_figure() -> None:
+    assert figures(*[sample(hwm_mib=2.7, rss_mib=2.7, rss_anon_mib=1)] * (memory.FEWEST - 1)) == {}
 
 
 def test_an_estimated_figure_says_so() -> None:

@@ -9,6 +9,7 @@ import psutil
 
 from agents.local import LocalAgent
 from flows import gate
+from flows.conditions import Conditions
 from flows.station import Station
 from flows.watch import Watch
 from quantfarm.nouns import DeviceProfile, Workload
@@ -60,7 +61,7 @@ def test_a_shell_that_cannot_be_started_is_said_and_the_gate_does_not_wait_for_i
     with agent.lease("a test", print) as lease, Watch(agent) as watch:
         watch._stop.set()  # as if it had ended by itself
         watch._thread.join()
-        said = gate.wait(Station(agent, lease, watch), Workload(kind="bench"), lambda: False)
+        said = gate.wait(Station(agent, lease, watch, Conditions(agent)), Workload(kind="bench"), lambda: False)
     assert said["hot_start"] is False
     assert "the sensors' shell ended" in said["gate"]["flags"][0]
 
@@ -68,6 +69,6 @@ def test_a_shell_that_cannot_be_started_is_said_and_the_gate_does_not_wait_for_i
 def test_a_device_that_reads_no_temperature_is_measured_at_once_and_that_is_said(home: Path) -> None:
     agent = here(*SENSORS)
     with agent.lease("a test", print) as lease, Watch(agent, every_s=0.2) as watch:
-        said = gate.wait(Station(agent, lease, watch), Workload(kind="bench"), lambda: False)
+        said = gate.wait(Station(agent, lease, watch, Conditions(agent)), Workload(kind="bench"), lambda: False)
     assert said["gate"]["flags"] == ["no temperature can be read"]
     assert said["gate"]["waited_s"] < gate.LIMIT_S / 10

@@ -8,6 +8,9 @@ from typing import Any
 from quantfarm.metrics import faults
 from quantfarm.nouns import Measurement, Trace
 
+#: Samples that a peak may be read from: a run of less than a second may have been seen before it had its memory.
+FEWEST = 10
+
 
 def _largest(figures: Iterable[Mapping[str, Any]], name: str) -> float | None:
     values = [f[name] for f in figures if f.get(name) is not None]
@@ -19,14 +22,23 @@ def _resident(trace: Trace) -> tuple[float | None, str]:
     own = [e for e in trace.of("memory") if e.get("hwm_mib") is not None]
     if own:
         return own[-1]["hwm_mib"], "estimated" if own[-1].get("estimated") else ""
-    seen = [s["values"] for s in trace.of("sample")]
+    seen = _sampled(trace)
+    if len(seen) < FEWEST:
+        return None, ""
     peak = _largest(seen, "hwm_mib")
     return (peak, "estimated: from samples") if peak else (_largest(seen, "rss_mib"), "estimated: from samples")
 
 
+def _sampled(trace: Trace) -> list[Mapping[str, Any]]:
+    names = {"hwm_mib", "rss_mib", "rss_anon_mib"}
+    return [s["values"] for s in trace.of("sample") if names & s["values"].keys()]
+
+
 def _committed(trace: Trace) -> tuple[float | None, str]:
-    own = trace.of("memory")
-    figures = [*own, *(s["values"] for s in trace.of("sample"))]
+    own, seen = trace.of("memory"), _sampled(trace)
+    if not own and len(seen) < FEWEST:
+        return None, ""
+    figures = [*own, *seen]
     estimated = not own or any(e.get("estimated") for e in own)
     return _largest(figures, "rss_anon_mib"), "estimated" if estimated else ""
 
