@@ -30,13 +30,20 @@ STALL_S = 60.0
 LOOK_S = 0.1
 #: Up to here a file goes through a shell: half as fast as `adb push`, but one question instead of three.
 SMALL = 4 * 2**20
-#: Appends stdin to a file and says how that ended, and how large it is then.
-RECEIVE = "cat >{mode}{to}; echo {mark} $? $(stat -c %s {to})"
+#: Lets an earlier receiver of the same file come to its end, then goes on behind `offset`; says how that ended, and
+#: how large the file is then.
+RECEIVE = (
+    # The lock by a redirection of its own: what `exec` opens, mksh keeps from the programs that it starts.
+    "{{ n=0; until flock -n 9 || [ $n -ge 50 ]; do n=$((n+1)); sleep 0.2; done; "
+    "truncate -s {offset} {to} && cat >>{to}; echo {mark} $? $(stat -c %s {to}); }} 9>>{to}"
+)
 #: Takes what is being pushed out of the daemon's reach as soon as it is there, then tells its size again and again.
 TAKE = (
     "rm -f {new} {to}; until mv {new} {to} 2>/dev/null; do echo 0 || exit; sleep 0.05; done; "
     "while stat -c %s {to}; do sleep 0.5; done"
 )
+#: In a message of `adb push` or `pull`: the phone itself would not, rather than the way to it.
+REMOTE = ": remote "
 TAKEN = "mv -f {new} {to} 2>/dev/null; echo {mark} 0 $(stat -c %s {to})"
 
 
@@ -74,14 +81,16 @@ class AdbTransport:
 
     def send(self, file: Path, to: str, offset: int, on_progress: Progress) -> None:
         size = file.stat().st_size
+        on_progress(offset, size)
         if offset or size <= SMALL:
             self._stream(file, to, offset, size, on_progress)
         else:
             self._push(file, to, size, on_progress)
+        on_progress(size, size)
 
     def _stream(self, file: Path, to: str, offset: int, size: int, on_progress: Progress) -> None:
         mark = scripts.nonce()
-        command = RECEIVE.format(mode=">" if offset else "", to=shlex.quote(to), mark=mark)
+        command = RECEIVE.format(offset=offset, to=shlex.quote(to), mark=mark)
         with file.open("rb") as source:
             source.seek(offset)
             # The client reads by the same open file: where it stands is how much is on its way.
@@ -109,7 +118,6 @@ class AdbTransport:
         if moved.status:
             self._check(moved, mark, size)
         self._check(self._move(self._shell(TAKEN.format(**names)), lambda: 0), mark, size)
-        on_progress(size, size)
 
     @contextmanager
     def _sizes(self, command: str) -> Iterator[Callable[[], int]]:
@@ -140,9 +148,9 @@ class AdbTransport:
         told = moved.stdout.split()
         if told == [mark, "0", str(size)]:
             return
-        if (told[:1] == [mark] and told[1:2] != ["0"]) or ": remote " in moved.stderr:
-            raise OSError(last_line(moved.stderr) or f"the phone stopped writing at {told[-1]} of {size} bytes")
-        why = last_line(moved.stderr) or "the end was never seen"
+        if (told[:1] == [mark] and told[1:2] != ["0"]) or REMOTE in moved.why:
+            raise OSError(moved.why or f"the phone stopped writing at {told[-1]} of {size} bytes")
+        why = moved.why or "its end was never seen"
         raise Vanished(f"phone {self.serial} went away while a file was sent to it: {why}", stage="push")
 
     def fetch(self, path: str, to: Path) -> None:
@@ -151,7 +159,7 @@ class AdbTransport:
         if moved.status and not self.alive():
             raise Vanished(f"phone {self.serial} went away while a file was fetched from it", stage="pull")
         if moved.status:
-            raise OSError(last_line(moved.stderr) or f"adb pull ended with status {moved.status}")
+            raise OSError(moved.why or f"adb pull ended with status {moved.status}")
 
     def facts(self) -> Mapping[str, Any]:
         """Nothing that the phone's own shell does not tell better."""
@@ -195,8 +203,9 @@ class AdbTransport:
             if process.poll() is None:
                 process.kill()
                 process.communicate()
-        words = f"nothing moved for {self.stall_s:g} s" if stalled else err.decode(errors="replace")
-        return _Moved(process.returncode, out.decode(errors="replace"), words)
+        told = out.decode(errors="replace")
+        why = f"nothing moved for {self.stall_s:g} s" if stalled else _why(told, err.decode(errors="replace"))
+        return _Moved(process.returncode, told, why)
 
 
 class _Moved(NamedTuple):
@@ -204,4 +213,10 @@ class _Moved(NamedTuple):
 
     status: int
     stdout: str
-    stderr: str
+    why: str  # it failed, in its own words or ours; "" where it said nothing
+
+
+def _why(stdout: str, stderr: str) -> str:
+    """`adb push` complains on stdout, before its figures."""
+    errors = [line for line in stdout.splitlines() if line.startswith("adb: error: ")]
+    return last_line(errors[-1] if errors else stderr)

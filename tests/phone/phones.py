@@ -155,6 +155,10 @@ class Phone:
         """The cable is pulled: the daemon is gone at once; what it started is left to itself."""
         self._tell("signal KILL", "signalled")
 
+    def drop(self) -> None:
+        """The cable is out and in again, as the daemon sees it: its connections are closed and it lives."""
+        subprocess.run(["adb", "disconnect", self.serial], check=True, capture_output=True, timeout=60)
+
     def freeze(self) -> None:
         """The way to the phone goes silent: nothing answers, nothing is closed."""
         self._tell("signal STOP", "signalled")
@@ -192,6 +196,12 @@ class Phone:
         lines = dict(line.split(": ", 1) for line in path.read_text().splitlines() if ": " in line)
         lines.update({f"[{name.replace('__', '.')}]": f"[{value}]" for name, value in changed.items()})
         path.write_text("".join(f"{key}: {value}\n" for key, value in sorted(lines.items())))
+
+    def program(self, name: str, script: str) -> None:
+        """A shell script takes the place of one of the phone's programs."""
+        path = self.root / "product/bin" / name
+        _write(path, f"#!/system/bin/sh\n{script}")
+        path.chmod(0o755)
 
     def use(self, recordings: Path) -> None:
         """Answers as a recorded Pixel 8 did (with the processor's name of this machine), zones as a recorded phone."""
