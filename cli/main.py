@@ -12,8 +12,8 @@ from rich.console import Console
 from quantfarm.errors import FarmError
 
 #: Each verb is the function of its name in the module of its name; a group is a module with an `app`.
-VERBS = ("plan", "sweep", "results", "pareto", "recommend", "report", "doctor")
-GROUPS = ("toolchain", "db")
+VERBS = ("plan", "sweep", "results", "pareto", "recommend", "report", "doctor", "serve")
+GROUPS = ("toolchain", "db", "agent", "device")
 
 app = typer.Typer(
     help=__doc__,
