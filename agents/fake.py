@@ -243,7 +243,14 @@ def _bench(request: Mapping[str, Any], script: Script, clock: _Clock, per_token:
             if tokens:
                 spent = clock.spend(tokens * each)
                 yield clock.at(
-                    0, event=event, mode="bench", repetition=repetition, tokens=tokens, depth=depth, seconds=spent
+                    0,
+                    event=event,
+                    mode="bench",
+                    repetition=repetition,
+                    tokens=tokens,
+                    depth=depth,
+                    seconds=spent,
+                    until=clock.now,
                 )
 
 

@@ -395,3 +395,13 @@ def test_on_an_emulated_phone_the_perplexity_is_the_same(reference: Path, text: 
     assert ours.of("tokens")[0]["token_sha256"] == theirs.of("tokens")[0]["token_sha256"]
     assert perplexity(ours) == pytest.approx(perplexity(theirs), rel=1e-3)
     assert "aarch64" in ours.events[0]["system"]
+
+
+def test_each_repetition_of_a_bench_says_when_it_ended(ask: Ask, reference: Path) -> None:
+    """So that what the device's sensors read can be joined to it: the events are all written at the end."""
+    ran = ask("bench", reference, **BENCH)
+    for phase in ("prefill", "decode"):
+        ends = [event["until"] for event in ran.of(phase)]
+        assert len(ends) == BENCH["repetitions"]
+        assert all(a < b for a, b in pairwise(ends))
+        assert ends[-1] <= ran.of(phase)[0]["t"]

@@ -16,13 +16,15 @@ class Bench {
         context->clear();
         const double warm = prefills() ? prompt(tokens, 0) : generate(1, 0);
         session.events.emit("warmup", {{"phase", phase}, {"seconds", warm}, {"n_ctx", context->settings.at("n_ctx")}});
-        std::vector<double> seconds;  // nothing is written between repetitions: it would wake others
+        std::vector<std::pair<double, int64_t>> done;  // nothing is written between repetitions: it would wake others
         for (int i = 0; i < repetitions; i++) {
-            seconds.push_back(once());
+            const double seconds = once();
+            done.emplace_back(seconds, now());
         }
         for (int i = 0; i < repetitions; i++) {
+            const auto & [seconds, until] = done[size_t(i)];
             session.events.emit(phase, {{"mode", "bench"}, {"repetition", i}, {"tokens", tokens}, {"depth", depth},
-                                        {"seconds", seconds[size_t(i)]}});
+                                        {"seconds", seconds}, {"until", until}});
         }
     }
 
