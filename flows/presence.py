@@ -151,8 +151,8 @@ def _remedy(profile: DeviceProfile, tools: Mapping[str, Any]) -> str:
     if profile.kind == "local":
         return ": install it there"
     if "uv" in tools or tools.get("python3", {}).get("venv"):
-        return ": `--environment` makes one for it there, `--python` names another"
-    return ": `--python` names another"
+        return ": `--environment` makes one for it there, `--python` names another one"
+    return ": `--python` names one"
 
 
 def _build(under: Runtime, profile: DeviceProfile) -> str:
