@@ -110,6 +110,8 @@ def _await(held: RemoteLease, on_wait: Callable[[str], None], device: str) -> To
             word, rest = "", ""
         if word == "token" and (found := TOKEN.fullmatch(rest)):
             return Token(lineage=found[1], count=int(found[2]))
+        if word == "token":
+            raise AgentError(f"{device} gave '{clean(rest)[:100]}' as its token", stage="lease", retryable=False)
         if word == "error":
             raise AgentError(f"{device} cannot be leased: {clean(rest)[:500]}", stage="lease", retryable=False)
         if word == "gone":

@@ -23,6 +23,7 @@ class Watch:
     def __init__(self, channel: Channel, limit_s: float, stopped: Callable[[], bool], beat_s: float) -> None:
         self.channel, self.limit_s, self.stopped, self.beat_s = channel, limit_s, stopped, beat_s
         self.reason = ""
+        self.deaf = False  # nothing more is given on
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
 
@@ -113,7 +114,7 @@ def _read(channel: Channel, mark: str, on_line: Callable[[str], None], watch: Wa
         # What was printed last may have had no end of its own: then the mark stands behind it.
         found = end.search(line, max(0, len(line) - len(mark) - 8))
         told = line[: found.start()] if found else line
-        if told and not watch.reason:
+        if told and not watch.deaf:
             on_line(told.decode(errors="replace"))
         if found:
             return code(int(found[1]))
@@ -139,6 +140,7 @@ def _lines(channel: Channel, watch: Watch) -> Iterator[bytes]:
 
 
 def _refuse(watch: Watch) -> None:
+    watch.deaf = True
     watch.end(f"printed a line longer than {LINE_LIMIT // 2**20} MiB")
 
 

@@ -54,6 +54,7 @@ qf_next() {
     qf_lineage=${qf_first%% *}
     qf_count=${qf_first#* }
     case $qf_lineage in '' | *[!0-9a-f-]*) qf_count= ;; esac
+    [ ${#qf_lineage} -le 64 ] || qf_count=
     case $qf_count in '' | *[!0-9]* | 0?* | ??????????????????*)
         qf_lineage=$1
         qf_count=0
