@@ -16,6 +16,8 @@ from quantfarm.nouns import DeviceProfile, Idle, Limits
 #: The profiles that come with the farm: templates and simulated devices.
 SHIPPED = Path(__file__).resolve().parent.parent / "device_profiles"
 KEYS = frozenset(f.name for f in fields(DeviceProfile))
+#: The kind of a device that nothing of ours reaches: its results come from elsewhere.
+IMPORT = "import"
 #: Keys that are mappings of their own, by what they may hold.
 NESTED = {"limits": Limits, "idle": Idle}
 #: Keys that are free mappings of names to values.
@@ -76,17 +78,26 @@ def load(folders: Iterable[Path]) -> dict[str, DeviceProfile]:
 def choose(
     profiles: Mapping[str, DeviceProfile], names: Iterable[str], tags: Iterable[str] = ()
 ) -> tuple[DeviceProfile, ...]:
-    """The profiles named, and those that carry a tag named. Raises UsageError for unknown ones and for templates."""
-    wanted = {tag: [p for p in profiles.values() if tag in p.tags and not p.template] for tag in tags}
+    """The profiles named, and those that carry a tag named.
+
+    Raises UsageError for unknown ones, for templates, and for devices that nothing reaches from here.
+    """
+    reached = [p for p in profiles.values() if not p.template and p.kind != IMPORT]
+    wanted = {tag: [p for p in reached if tag in p.tags] for tag in tags}
     for tag, found in wanted.items():
         if not found:
-            raise unknown("tag", tag, {t for p in profiles.values() for t in p.tags})
+            raise unknown("tag", tag, {t for p in reached for t in p.tags})
     for name in names:
         if name not in profiles:
             raise unknown("device", name, (p.name for p in profiles.values() if not p.template))
         if profiles[name].template:
             raise UsageError(
                 f"'{name}' is a template to copy from, not a device: register yours under a name of its own"
+            )
+        if profiles[name].kind == IMPORT:
+            raise UsageError(
+                f"'{name}' cannot be measured from here: no agent reaches such a device (kind: {IMPORT}), "
+                "its results can only come from elsewhere"
             )
     chosen = [profiles[name] for name in names] + [p for found in wanted.values() for p in found]
     return tuple({p.name: p for p in chosen}.values())
