@@ -143,7 +143,7 @@ class Driver:
         try:
             value = ray.get(getattr(actor, method).remote(*arguments), timeout=timeout_s)
         except exceptions.RayTaskError as error:
-            raise _of_the_node(error) from error
+            raise _of_the_node(device, error) from error
         except exceptions.GetTimeoutError as error:
             raise Failed("gone", f"{_named(device)} did not answer within {timeout_s:g} s") from error
         except exceptions.RayError as error:
@@ -271,17 +271,19 @@ def _why_gone(device: str, actor: Any, error: Exception) -> str:
         return f"{_named(device)} died"
     with contextlib.suppress(exceptions.RayError):
         ray.get(actor.hello.remote(), timeout=ANEW_S)
-        return f"the agent on {_named(device)} was killed, and has been started anew"
+        return f"the agent on {_named(device)} was killed and started anew"
     return f"{_named(device)} went away ({type(error).__name__}: {_words(error)})"
 
 
-def _of_the_node(error: exceptions.RayTaskError) -> Failed:
+def _of_the_node(device: str, error: exceptions.RayTaskError) -> Failed:
     """What the agent's own code raised on the node."""
     cause = error.cause
     if isinstance(cause, OSError):
         return Failed("os", cause.strerror or str(cause))
     if isinstance(cause, KeyError):
-        return Failed("gone", "its agent was started anew meanwhile, or had not heard from here for too long")
+        return Failed(
+            "gone", f"the agent on {_named(device)} was started anew, or had not heard from here for too long"
+        )
     return Failed("gone", _words(cause if isinstance(cause, Exception) else error))
 
 

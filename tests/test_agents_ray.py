@@ -104,8 +104,6 @@ def test_a_node_with_another_token_is_not_let_in(cluster: Cluster, tmp_path: Pat
     left = cli(tmp_path, "start", "--address", cluster.head, "--name", "thief", "--token-file", str(wrong))
     assert left.returncode == 1
     assert f"does not know the token in {wrong}" in left.stderr
-    with pytest.raises(Refused, match="does not know the token"):
-        ray_link.Link(ray_link.Cluster(cluster.head, wrong))
 
 
 def test_a_token_that_others_can_read_or_that_is_missing_is_said(cluster: Cluster, tmp_path: Path) -> None:
