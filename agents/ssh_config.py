@@ -60,7 +60,7 @@ def target(profile: DeviceProfile) -> Target:
     return replace(found, connect_s=float(limit)) if limit else found
 
 
-def _target(address: str, device: str, config: paramiko.SSHConfig, farm: Path | None, depth: int = 0) -> Target:
+def _target(address: str, device: str, config: str, farm: Path | None, depth: int = 0) -> Target:
     match = ADDRESS.fullmatch(address)
     alias = match and (match["v6"] or match["host"])
     if not match or not alias or alias.startswith("-") or (match["user"] or "").startswith("-"):
@@ -68,15 +68,16 @@ def _target(address: str, device: str, config: paramiko.SSHConfig, farm: Path | 
             f"the address '{address}' of {device} is none that SSH knows: give user@host:port "
             "(user and port if they are needed; an IPv6 address in brackets)"
         )
-    said = _lookup(config, alias, device)
-    port = int(match["port"] or said.get("port", 22))
+    given = [f"{key} {value}" for key, value in (("Port", match["port"]), ("User", match["user"])) if value]
+    said = _lookup("\n".join([f"Host {alias}", *given, "Host *", config]), alias, device)
+    port = int(said.get("port", 22))
     if not 0 < port < 65536:
         raise UsageError(f"the address '{address}' of {device} has no port between 1 and 65535")
     return Target(
         device=device,
         host=said.get("hostname", alias),
         port=port,
-        user=match["user"] or said.get("user") or getpass.getuser(),
+        user=said.get("user") or getpass.getuser(),
         identities=_identities(said),
         agent=_agent(said.get("identityagent", "SSH_AUTH_SOCK")),
         only_identities=said.get("identitiesonly", "no").lower() == "yes",
@@ -87,7 +88,7 @@ def _target(address: str, device: str, config: paramiko.SSHConfig, farm: Path | 
     )
 
 
-def _jumps(said: str, device: str, config: paramiko.SSHConfig, farm: Path | None, depth: int) -> tuple[Target, ...]:
+def _jumps(said: str, device: str, config: str, farm: Path | None, depth: int) -> tuple[Target, ...]:
     if said.lower() == "none":
         return ()
     if depth > DEPTH:
@@ -95,9 +96,10 @@ def _jumps(said: str, device: str, config: paramiko.SSHConfig, farm: Path | None
     return tuple(_target(jump.strip(), device, config, farm, depth + 1) for jump in said.split(","))
 
 
-def _lookup(config: paramiko.SSHConfig, alias: str, device: str) -> Mapping[str, str]:
+def _lookup(config: str, alias: str, device: str) -> Mapping[str, str]:
+    """What is said for a host; what the address itself says stands first, so that %p and %r are of it too."""
     try:
-        return config.lookup(alias)
+        return paramiko.SSHConfig.from_text(config).lookup(alias)
     except Exception as error:  # of many kinds: Match exec, canonical names, what it cannot parse
         raise Refused(f"your SSH configuration cannot be followed for {device} ({alias}): {error}") from error
 
@@ -126,13 +128,13 @@ def _known_hosts(said: Mapping[str, str], farm: Path | None) -> tuple[Path, ...]
     return (*([farm] if farm else []), *paths)
 
 
-def _read(path: str) -> paramiko.SSHConfig:
+def _read(path: str) -> str:
     if path == "none":
-        return paramiko.SSHConfig()
+        return ""
     file = Path(path).expanduser()
     try:
-        return paramiko.SSHConfig.from_text(_text(file)) if file.exists() else paramiko.SSHConfig()
-    except (OSError, paramiko.SSHException, UnicodeDecodeError) as error:
+        return _text(file) if file.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"your SSH configuration {file} cannot be read: {error}") from error
 
 

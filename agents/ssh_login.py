@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -85,9 +87,7 @@ def _hello(target: Target, way: Any) -> paramiko.Transport:
 def _way(target: Target, stack: ExitStack) -> Any:
     """A socket, or what is one to paramiko."""
     if target.command:
-        proxy = paramiko.ProxyCommand(target.command)
-        stack.callback(proxy.close)
-        return proxy
+        return _proxied(target, stack)
     if target.jumps:
         # Each host in a ProxyJump is reached through the one before it.
         *before, last = target.jumps
@@ -98,6 +98,22 @@ def _way(target: Target, stack: ExitStack) -> Any:
     stack.callback(way.close)
     way.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return way
+
+
+def _proxied(target: Target, stack: ExitStack) -> socket.socket:
+    """Our end of what a ProxyCommand is given as stdin and stdout."""
+    ours, theirs = socket.socketpair()
+    stack.callback(ours.close)
+    with theirs:
+        try:
+            process = subprocess.Popen(
+                shlex.split(target.command), stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL
+            )
+        except (OSError, ValueError) as error:
+            raise Refused(f"the ProxyCommand of {target.device} ({target.command}) cannot be run: {error}") from error
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    return ours
 
 
 def _authenticate(transport: paramiko.Transport, target: Target) -> None:

@@ -119,7 +119,7 @@ def test_the_farms_own_known_hosts_come_from_the_environment_where_a_profile_nam
 ) -> None:
     monkeypatch.setenv("QUANTFARM_KNOWN_HOSTS", "/of/the/farm")
     assert target(profile_of("pi")).known_hosts[0] == Path("/of/the/farm")
-    assert host_keys.default_file() == Path("/of/the/farm")
+    assert host_keys.farms_file(profile_of("pi")) == Path("/of/the/farm")
 
 
 # ------------------------------------------------------------------ host keys
@@ -252,9 +252,10 @@ def test_a_key_that_the_agent_holds_is_used(server: Server, tmp_path: Path) -> N
 
 
 def test_the_farm_never_sends_a_password(tmp_path: Path) -> None:
-    with sshd(tmp_path, lines="AuthenticationMethods password\nPasswordAuthentication yes") as server:
-        with pytest.raises(Refused, match="takes only password, and no password is kept"):
-            echo(server.profile)
+    takes = "AuthenticationMethods password\nPasswordAuthentication yes"
+    refused = pytest.raises(Refused, match="takes only password, and no password is kept")
+    with sshd(tmp_path, lines=takes) as server, refused:
+        echo(server.profile)
 
 
 # ------------------------------------------------------------------ what lies between
@@ -305,9 +306,9 @@ def test_a_host_that_is_not_there_is_tried_three_times_and_said(monkeypatch: pyt
 def test_a_host_that_says_nothing_is_waited_for_no_longer_than_its_limit() -> None:
     import socket
 
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with pytest.raises(Unreachable, match="did not answer as SSH does within 1 s"):
-            echo(profile_of(f"127.0.0.1:{silent.getsockname()[1]}", tries=1, connect_s=1))
+    refused = pytest.raises(Unreachable, match="did not answer as SSH does within 1 s")
+    with socket.create_server(("127.0.0.1", 0)) as silent, refused:
+        echo(profile_of(f"127.0.0.1:{silent.getsockname()[1]}", tries=1, connect_s=1))
 
 
 # ------------------------------------------------------------------ at work
@@ -331,9 +332,9 @@ def test_a_controller_here_and_one_over_ssh_are_two_controllers_of_one_machine(
     def give_up(who: str) -> None:
         raise TimeoutError(who)
 
-    with device.lease("from afar", print) as first:
-        with pytest.raises(TimeoutError, match=r"from afar \(process"), leases.lease("local", "here", give_up):
-            pass
+    refused = pytest.raises(TimeoutError, match=r"from afar \(process")
+    with device.lease("from afar", print) as first, refused, leases.lease("local", "here", give_up):
+        pass
     with leases.lease("local", "here", print) as second:
         assert second.token.count == first.token.count + 1 and second.token.lineage == first.token.lineage
         with pytest.raises(TimeoutError, match=r"here \(process"), device.lease("from afar", give_up):

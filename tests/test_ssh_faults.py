@@ -150,7 +150,7 @@ def test_a_push_that_is_cut_off_is_gone_on_with(server: Server, device: SshAgent
         device.push(file, "", cut)
     assert (said.value.stage, said.value.retryable) == ("push", True)
     again: list[int] = []
-    there = Path(device.push(file, "", lambda done, of: again.append(done)))
+    there = Path(device.push(file, "", lambda done, _: again.append(done)))
     assert there.read_bytes() == file.read_bytes()
     assert again[0] >= told[-1], "what the device had confirmed was not sent again"
     assert not list(there.parent.glob(".*.part"))
@@ -174,7 +174,7 @@ def test_a_cable_pulled_in_a_push_costs_what_was_on_the_way(tmp_path: Path, monk
             agent.push(file, "", cut)
         cable.plug()
         again: list[int] = []
-        there = Path(agent.push(file, "", lambda done, of: again.append(done)))
+        there = Path(agent.push(file, "", lambda done, _: again.append(done)))
         assert there.read_bytes() == file.read_bytes()
         assert again[0] >= told[-1] > 2**20
         agent.close()
