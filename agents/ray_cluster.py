@@ -38,7 +38,7 @@ PORT = 6379
 OBJECT_STORE = 128 * 2**20
 START_S = 120.0
 STOP_S = 20.0
-FAREWELL_S = 2.0
+FAREWELL_S = 1.0
 TOKEN = "ray-token"  # noqa: S105 - a file's name
 #: Ray's own ways with memory and priority are not for what is measured: workers at nice 15, first to be killed.
 QUIET = {

@@ -132,6 +132,7 @@ class Cluster:
         """The head last: nodes that lose it go noisily."""
         for node in reversed(list(self.nodes.values())):
             node.stop()
+            cli(node.folder, "status")  # sweeps up after one that was killed
 
 
 def _await(node: Node) -> None:
