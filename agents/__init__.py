@@ -110,7 +110,8 @@ class Agent(Protocol):
         """Make a file present on the device (sent only when it is not there); its path there.
 
         `sha256` may be empty: then it is computed here. What is executable here is so there. A push that
-        was cut off is gone on with; what arrived is checked by its digest on the device. Raises AgentError (stage "push").
+        was cut off is gone on with; what arrived is checked by its digest on the device. Raises AgentError
+        (stage "push").
         """
         ...
 

@@ -66,9 +66,11 @@ qf_next() {
 qf_write() {
     qf_now=$(date -u +%Y-%m-%dT%H:%M:%S+00:00)
     set -- '%s %s\n{"holder": %s, "pid": %s, "since": "%s"}\n' "$qf_lineage" "$qf_count" "$1" $$ "$qf_now"
-    # By way of the open file where `>` may not: see qf_make_file.
-    { printf "$@" >"$qf_leases/local.lock"; } 2>/dev/null ||
-        { printf "$@" >/proc/self/fd/9; } 2>/dev/null ||
+    # `<>` and not `>`, which empties the file first: killed between the two, this would end a lineage of tokens.
+    # What a longer note left behind the second line is nobody's. By way of the open file where that may not be
+    # opened so: see qf_make_file.
+    { printf "$@" 1<>"$qf_leases/local.lock"; } 2>/dev/null ||
+        { printf "$@" 1<>/proc/self/fd/9; } 2>/dev/null ||
         qf_fail "$qf_leases/local.lock cannot be written"
 }
 
@@ -83,6 +85,7 @@ qf_keep() {
     wait $qf_answers
 }
 
+echo # ends whatever line a profile of the login shell may have begun
 qf_find_locker || qf_fail "$qf_why"
 qf_find_leases || qf_fail "$qf_why"
 for qf_file in lock run; do
