@@ -39,7 +39,8 @@ RECEIVE = (
 )
 #: Takes what is being pushed out of the daemon's reach as soon as it is there, then tells its size again and again.
 TAKE = (
-    "rm -f {new} {to}; until mv {new} {to} 2>/dev/null; do echo 0 || exit; sleep 0.05; done; "
+    'for f in {to}.new-*; do [ "$f" = {new} ] || rm -f "$f"; done; '
+    "until mv {new} {to} 2>/dev/null; do echo 0 || exit; sleep 0.05; done; "
     "while stat -c %s {to}; do sleep 0.5; done"
 )
 #: In a message of `adb push` or `pull`: the phone itself would not, rather than the way to it.
@@ -108,22 +109,23 @@ class AdbTransport:
         The daemon removes what it did not receive whole, by its name: so it gets another name at once.
         """
         mark = scripts.nonce()
-        names = {"new": shlex.quote(f"{to}.new"), "to": shlex.quote(to), "mark": mark}
+        there = f"{to}.new-{mark}"
+        names = {"new": shlex.quote(there), "to": shlex.quote(to), "mark": mark}
         with self._sizes(TAKE.format(**names)) as arrived:
             moved = self._move(
-                self.client.to(self.serial, "push", str(file.resolve()), f"{to}.new"),
+                self.client.to(self.serial, "push", str(file.resolve()), there),
                 arrived,
                 lambda done: on_progress(done, size),
             )
-        if moved.status:
-            self._check(moved, mark, size)
-        self._check(self._move(self._shell(TAKEN.format(**names)), lambda: 0), mark, size)
+            taken = arrived() > 0
+        if moved.status or not taken:
+            self._check(moved if moved.status else self._move(self._shell(TAKEN.format(**names)), int), mark, size)
 
     @contextmanager
     def _sizes(self, command: str) -> Iterator[Callable[[], int]]:
-        """The last number that a command on the phone has told, once it has begun to tell."""
+        """The last number that a command on the phone has told, once it has begun to."""
         channel = self.start(command)
-        last = [0]
+        last, begun = [0], threading.Event()
 
         def listen() -> None:
             while data := channel.read():
@@ -132,7 +134,6 @@ class AdbTransport:
                 begun.set()
             begun.set()
 
-        begun = threading.Event()
         listener = threading.Thread(target=listen, daemon=True)
         listener.start()
         try:

@@ -60,12 +60,12 @@ def running(pixel: Phone, word: str) -> list[str]:
     return [line for line in pixel.processes().values() if word in line]
 
 
-def eventually(said: Callable[[], object], within_s: float = 20) -> bool:
+def eventually(said: Callable[[], object], within_s: float = 20, every_s: float = 0.05) -> bool:
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         if said():
             return True
-        time.sleep(0.05)
+        time.sleep(every_s)
     return False
 
 
@@ -210,11 +210,14 @@ def test_what_arrived_damaged_is_thrown_away(pixel: Phone, tmp_path: Path) -> No
 
 @contextmanager
 def cut_while_arriving(pixel: Phone, cut: Callable[[Phone], None]) -> Iterator[None]:
-    """Ends the way to the phone as soon as the first bytes of a file are there."""
+    """Ends the way to the phone as soon as the first bytes of a file are there; nothing more arrives meanwhile."""
 
     def watch() -> None:
-        assert eventually(lambda: any(path.stat().st_size for path in parts(pixel)), 60)
+        assert eventually(lambda: any(path.stat().st_size for path in parts(pixel)), 60, every_s=0.001)
+        pixel.freeze()
         cut(pixel)
+        if cut is Phone.drop:
+            pixel.thaw()
 
     watcher = threading.Thread(target=watch)
     watcher.start()

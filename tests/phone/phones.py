@@ -351,8 +351,12 @@ def _await_port(port: int) -> None:
 
 def main() -> None:
     """One phone, until Ctrl-C."""
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell has what it starts in the background ignore Ctrl-C
+        signal.signal(ending, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder, phone(Path(folder)) as made, contextlib.suppress(KeyboardInterrupt):
-        print(f"adb connect {made.serial}   (its first process: {made.pid}; its files: {made.root})", flush=True)  # noqa: T201
+        server = f"ANDROID_ADB_SERVER_PORT={os.environ['ANDROID_ADB_SERVER_PORT']}"
+        print(f"export {server}; adb connect {made.serial}", flush=True)  # noqa: T201
+        print(f"Its first process is {made.pid}, its files are in {made.root}. Ctrl-C ends it.", flush=True)  # noqa: T201
         signal.pause()
 
 
