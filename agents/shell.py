@@ -66,11 +66,11 @@ class ShellAgent:
         return shell_run.run(channel, mark, on_line=on_line, limit_s=limit_s, stopped=stopped, beat_s=self.beat_s)
 
     def push(self, file: Path, sha256: str, on_progress: Progress = silent) -> str:
-        push = shell_files.Push(self._asker("push"), self.transport(), self.folder, self.profile.name)
+        push = shell_files.Push(self._asker("push"), self.transport, self.folder, self.profile.name)
         return push.push(file, sha256, on_progress)
 
     def pull(self, path: str, to: Path) -> None:
-        shell_files.pull(self._asker("pull"), self.transport(), path, to, self.profile.name)
+        shell_files.pull(self._asker("pull"), self.transport, path, to, self.profile.name)
 
     def probe(self) -> Mapping[str, Any]:
         from quantfarm import facts  # noqa: PLC0415 - needed here alone
@@ -106,19 +106,37 @@ class ShellAgent:
             self._now = self._now or self.connect()
             return self._now
 
+    def _forget(self, lost: Transport) -> None:
+        with self._lock:
+            if self._now is lost:
+                self._now = None
+        lost.close()
+
     def _start(self, name: str, arguments: Sequence[str], stage: str, **settings: str | int) -> Channel:
         """A script of agents/device/ on the device. Raises AgentError."""
         try:
             text = scripts.script(name, arguments, {"silence": self.silence_s, **settings})
         except ValueError as error:
             raise AgentError(str(error), stage=stage, retryable=False) from error
-        channel = self.transport().start(scripts.COMMAND)
+        used = self.transport()
+        try:
+            return self._begin(used, text)
+        except Vanished:
+            # It may have gone unnoticed while nobody used it, and nothing has begun: once more, on a new one.
+            self._forget(used)
+        try:
+            return self._begin(self.transport(), text)
+        except Vanished as gone:
+            raise Vanished(f"{self.profile.name} went away at once: {gone}", stage=stage) from gone
+
+    def _begin(self, transport: Transport, text: bytes) -> Channel:
+        channel = transport.start(scripts.COMMAND)
         try:
             channel.write(text)
         except Vanished as gone:
             why = after(last_line(channel.stderr()))
             channel.close()
-            raise Vanished(f"{self.profile.name} went away at once{why}", stage=stage) from gone
+            raise Vanished(f"{gone}{why}") from gone
         return channel
 
     def _asker(self, stage: str) -> shell_files.Ask:

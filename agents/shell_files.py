@@ -40,7 +40,7 @@ def _number(told: Mapping[str, str], key: str) -> int | None:
 class Push:
     """One file on its way. The device's own folder is the only word of it that is used, and only as a path."""
 
-    def __init__(self, ask: Ask, transport: Transport, folder: str, device: str) -> None:
+    def __init__(self, ask: Ask, transport: Callable[[], Transport], folder: str, device: str) -> None:
         self._ask, self._transport, self._folder, self._device = ask, transport, folder, device
 
     def push(self, file: Path, sha256: str, on_progress: Progress) -> str:
@@ -68,7 +68,7 @@ class Push:
         if free is not None and size - there > free * 1024:
             raise _full(self._device, folder, size - there, free)
         try:
-            self._transport.send(file, f"{folder}/files/{sha256}/.{name}.part", there, on_progress)
+            self._transport().send(file, f"{folder}/files/{sha256}/.{name}.part", there, on_progress)
         except OSError as error:
             # Servers say no more than "failure" where a disk is full: ask. What came so far is in the way then.
             free = _number(self._ask(["drop", folder, sha256, name], 60), "free_kib")
@@ -91,14 +91,14 @@ def _failed(message: str, *, retryable: bool = False) -> AgentError:
     return AgentError(message, stage="push", retryable=retryable)
 
 
-def pull(ask: Ask, transport: Transport, path: str, to: Path, device: str) -> None:
+def pull(ask: Ask, transport: Callable[[], Transport], path: str, to: Path, device: str) -> None:
     """Beside its place first, then by its digest or not at all."""
     told = ask(["sum", path], 3600)
     part = None
     try:
         with tempfile.NamedTemporaryFile(dir=to.parent, prefix=f".{to.name}.", delete=False) as made:
             part = Path(made.name)
-        transport.fetch(path, part)
+        transport().fetch(path, part)
         if digest_of(part) != told.get("sha256"):
             message = f"{path} of {device} arrived damaged, or changed meanwhile"
             raise AgentError(message, stage="pull", retryable=True)

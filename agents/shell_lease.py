@@ -107,7 +107,7 @@ def _await(held: RemoteLease, on_wait: Callable[[str], None], device: str) -> To
         try:
             word, _, rest = held.news.get(timeout=TELL_S).partition(" ")
         except queue.Empty:
-            word, rest = "", ""
+            word, rest = ("", "") if held.held() else ("gone", "")
         if word == "token" and (found := TOKEN.fullmatch(rest)):
             return Token(lineage=found[1], count=int(found[2]))
         if word == "token":

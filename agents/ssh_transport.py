@@ -91,8 +91,11 @@ class SshTransport:
                 raise AgentError(message, stage="push", retryable=False) from error
             raise Vanished(f"{self._device} went away: {error}", stage="push") from error
         assert client
-        with client:
+        try:
             yield client
+        finally:
+            with contextlib.suppress(*GONE):  # on a connection that is gone even this can fail
+                client.close()
 
     def send(self, file: Path, to: str, offset: int, on_progress: Progress) -> None:
         mode = "r+b" if offset else "wb"
