@@ -77,9 +77,10 @@ def check(home: Home, wanted: Wanted) -> Address:
         taken[devices.LOCAL] = "this machine itself"
     registration.check_name(wanted.name, taken)
     registry = Registry(home)
-    if profile_path(home, wanted.name).exists() and not wanted.again:
+    state = registry.state(wanted.name)  # none: a profile written by hand, say a template's copy, is registered now
+    if profile_path(home, wanted.name).exists() and state and not wanted.again:
         raise UsageError(
-            f"'{wanted.name}' is registered already ({registry.state(wanted.name) or 'by hand'}): "
+            f"'{wanted.name}' is registered already ({state}): "
             f"`quantfarm device check {wanted.name}`, or `--again` to register it anew"
         )
     if health.held(registry.history(wanted.name)):

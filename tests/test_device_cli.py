@@ -150,6 +150,17 @@ def test_a_device_whose_canary_fails_is_not_registered(home: Path) -> None:
     assert [canary.clean for canary in registry(home).canaries("bench")] == [False]
 
 
+def test_a_profile_written_by_hand_is_registered_with_its_limits_targets_and_tags(home: Path) -> None:
+    """As a template's copy is."""
+    path = home / "device_profiles" / "bench.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text('kind: fake\nsimulated: true\ntags: [lab]\ntargets: {"decode_tps:Q4_K_M": ">= 35"}\n')
+    add("bench", bandwidth_gib_s=5)
+    profile = profiles.load([path.parent])["bench"]
+    assert (profile.tags, profile.targets) == (("lab",), (("decode_tps:Q4_K_M", ">= 35"),))
+    assert registry(home).state("bench") is S.READY
+
+
 def test_again_registers_anew_and_keeps_what_the_person_wrote(home: Path) -> None:
     add("bench", "--tag", "lab", bandwidth_gib_s=5)
     path = home / "device_profiles" / "bench.yaml"
