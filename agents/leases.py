@@ -3,7 +3,7 @@
 The lock's file descriptor is handed to the measured process too, so a lease is not free
 before the last thing that ran under it has ended, even when its controller was killed.
 
-Two files for a device, in a folder that all users of the machine share (agents/keeper.sh, which
+Two files for a device, in a folder that all users of the machine share (agents/device/lease.sh, which
 holds the same lease for controllers elsewhere, reads and writes them too):
 
     DEVICE.lock   locked while the device is leased. First line: the token, `LINEAGE COUNT`.
