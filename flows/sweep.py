@@ -181,14 +181,48 @@ def _nothing(cell: Cell) -> Artifact:
     persist_result=False,
     validate_parameters=False,
 )
-def sweep(model: str = "reference", **request: Any) -> dict[str, Any]:
-    """Measure a model's quantizations on devices. Parameters: those of a sweep file (quantfarm.sweeps.Sweep).
+def sweep(
+    model: str = "reference",
+    quants: list[str] | None = None,
+    devices: list[str] | None = None,
+    tags: list[str] | None = None,
+    runtimes: list[str] | None = None,
+    suite: str = "quick",
+    launches: int | None = None,
+    workloads: list[dict[str, Any]] | None = None,
+    common: dict[str, Any] | None = None,
+    text: str | None = None,
+    fresh: bool = False,
+    retries: int = 1,
+    limit_s: float | None = None,
+    seed: int = 0,
+    notes: str = "",
+) -> dict[str, Any]:
+    """Measure a model's quantizations on devices. What is cut off goes on where it was when it is run again.
+
+    Args:
+        model: reference, a hub id, a folder or a .gguf file
+        quants: quantizations; none: the seven usual ones, or the file's own
+        devices: device names; none (and no tags): local
+        tags: devices that carry one of these tags
+        runtimes: runtimes to measure under; none: each device's own
+        suite: quick, speed, quality or full
+        launches: process launches of each speed cell
+        workloads: instead of a suite: kind and parameters of each
+        common: parameters for every workload that has them
+        text: text file for perplexity; none: the held-out reference corpus
+        fresh: measure again what is there already
+        retries: further attempts after a retryable failure
+        limit_s: time limit of one cell in seconds; none: by kind
+        seed: of the random order of cells
+        notes: kept with the sweep
 
     Returns the counts `ok`, `failed`, `known` (were there already), `waiting` (for a device that is not well),
     `skipped`, the sweep's id and the database version published. Raises UsageError before anything runs.
     """
+    asked = {name: value for name, value in locals().items() if value is not None}
     home = Home.default()
-    prepared = prepare(home, sweeps.request({"model": model, **request}, "the request"))
+    prepared = prepare(home, sweeps.request(asked, "the request"))
     record(home, prepared.id, prepared.source.name, prepared.sweep.model_dump(mode="json"), prepared.plan)
     tell("plan", plan=prepared.plan)
     tally = Tally()
