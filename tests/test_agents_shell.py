@@ -431,6 +431,20 @@ def test_a_lease_file_of_another_user_is_locked_and_written(plain: HereAgent) ->
         assert second.token.count == 2
 
 
+def test_a_note_that_is_shorter_than_the_last_is_read_as_it_was_written(
+    device: HereAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is written over, never emptied first: a keeper killed in between keeps the lineage."""
+    local(device, monkeypatch)
+    with take(device, "a name that is long " * 20):
+        pass
+    with take(device, "short") as lease:
+        assert lease.token.count == 2
+        assert leases.holder_of("local").startswith("short (process ")
+    with leases.lease("local", "here", print) as here:
+        assert here.token.count == 3
+
+
 # ------------------------------------------------------------------ files
 
 
