@@ -47,7 +47,15 @@ def server(home: Home, port: int, tell: Callable[[str], None]) -> Iterator[str]:
     log = home.prefect / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=file,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            # Its pages ask the default port otherwise, whatever port the server has.
+            env={**os.environ, "PREFECT_SERVER_UI_API_URL": url},
+        )
     try:
         _await(f"{url}/health", process, log)
         os.environ["PREFECT_API_URL"] = url

@@ -37,6 +37,11 @@ class Api:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own server
             return json.loads(answer.read())
 
+    def pages_ask(self) -> str:
+        """Where the UI's pages look for the API."""
+        with urllib.request.urlopen(self.url.replace("/api", "/ui-settings"), timeout=30) as answer:  # noqa: S310
+            return json.loads(answer.read())["api_url"]
+
     def deployment(self, name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
         """Once it is served."""
         end = time.monotonic() + WAIT_S
@@ -100,6 +105,7 @@ def test_devices_are_registered_and_checked_from_prefects_side(
     register = api.deployment("register-device/register-device", process)
     properties = register["parameter_openapi_schema"]["properties"]
     assert {"name", "url", "tags", "host_key", "environment", "idle_s"} <= set(properties)
+    assert api.pages_ask() == api.url, "the pages of a server on another port must ask that port"
 
     state = api.run(register, name="bench", url="fake", tags=["lab"], options={"bandwidth_gib_s": 5})
     assert (state["type"], "ready for: llama_cpp" in state["message"]) == ("COMPLETED", True), state
