@@ -9,9 +9,10 @@ import pytest
 
 from agents.fake import FakeAgent
 from flows import lanes
-from flows.execute import Job, Stopped, run_cell
+from flows.execute import Job, run_cell
 from flows.lanes import Lane, Tally
 from flows.station import Station
+from flows.stopping import Stopped
 from quantfarm.health import By, Canary, DeviceState
 from quantfarm.nouns import (
     Artifact,
