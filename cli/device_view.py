@@ -62,26 +62,38 @@ def _canary(canary: Canary) -> dict[str, Any]:
     return {"at": canary.at, "clean": canary.clean, "why": canary.why, **canary.figures}
 
 
+#: What a narrow terminal shows, and what there is more room for.
+COLUMNS = ("device", "state", "way", "canary", "tags")
+WIDE = ("device", "state", "since (UTC)", "way", "chip", "runtimes", "canary", "tags")
+WIDE_FROM = 120
+
+
 def table(found: Sequence[Mapping[str, Any]], console: Console) -> None:
-    columns = ("device", "state", "since (UTC)", "way", "chip", "runtimes", "canary tg", "tags")
+    """One line for each device; the rest of what is known is `show`'s."""
+    columns = WIDE if console.width >= WIDE_FROM else COLUMNS
     made = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in found:
-        canary = row["canary"] or {}
-        speed = f"{figure(canary['bench_tg'])} tok/s" if canary.get("bench_tg") else ""
-        made.add_row(
-            row["device"],
-            Text(row["state"], style=STYLES.get(row["state"], "")),
-            (row["since"] or "")[:16].replace("T", " "),
-            row["way"] or "no profile",
-            f"{row['chip'] or ''}{' (simulated)' if row['simulated'] and 'simulated' not in row['chip'] else ''}",
-            ", ".join(row["runtimes"]),
-            speed,
-            ", ".join(row["tags"]),
-        )
+        made.add_row(*(_cell(row, column) for column in columns))
     console.print(made)
     for row in found:
         if row["state"] in ("unhealthy", "quarantined"):
             _line(console, f"{row['device']} is {row['state']}: {row['reason']}", "yellow")
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str | Text:
+    speed = (row["canary"] or {}).get("bench_tg")
+    chip, simulated = row["chip"] or "", " (simulated)" if row["simulated"] else ""
+    cells: dict[str, str | Text] = {
+        "device": row["device"],
+        "state": Text(row["state"], style=STYLES.get(row["state"], "")),
+        "since (UTC)": (row["since"] or "")[:16].replace("T", " "),
+        "way": row["way"] or "no profile",
+        "chip": chip if "simulated" in chip else chip + simulated,
+        "runtimes": ", ".join(row["runtimes"]),
+        "canary": f"{figure(speed)} tok/s" if speed else "",
+        "tags": ", ".join(row["tags"]),
+    }
+    return cells[column]
 
 
 def about(home: Home, name: str) -> dict[str, Any]:
