@@ -53,8 +53,7 @@ def server(home: Home, port: int, tell: Callable[[str], None]) -> Iterator[str]:
             stderr=file,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            # Its pages ask the default port otherwise, whatever port the server has.
-            env={**os.environ, "PREFECT_SERVER_UI_API_URL": url},
+            env={**os.environ, **_own_pages(url)},
         )
     try:
         _await(f"{url}/health", process, log)
@@ -68,6 +67,11 @@ def server(home: Home, port: int, tell: Callable[[str], None]) -> Iterator[str]:
             process.kill()
         if keeper.stdin:
             keeper.stdin.close()
+
+
+def _own_pages(url: str) -> dict[str, str]:
+    """The server's pages ask this port and not the default one; pages of others may ask nothing."""
+    return {"PREFECT_SERVER_UI_API_URL": url, "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url.removesuffix("/api")}
 
 
 def _free(port: int) -> None:

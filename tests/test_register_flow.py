@@ -42,6 +42,12 @@ class Api:
         with urllib.request.urlopen(self.url.replace("/api", "/ui-settings"), timeout=30) as answer:  # noqa: S310
             return json.loads(answer.read())["api_url"]
 
+    def lets_in(self, origin: str) -> str | None:
+        """Whether a page from there may ask the API, as the API tells a browser."""
+        request = urllib.request.Request(f"{self.url}/health", headers={"Origin": origin})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return answer.headers.get("Access-Control-Allow-Origin")
+
     def deployment(self, name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
         """Once it is served."""
         end = time.monotonic() + WAIT_S
@@ -106,6 +112,8 @@ def test_devices_are_registered_and_checked_from_prefects_side(
     properties = register["parameter_openapi_schema"]["properties"]
     assert {"name", "url", "tags", "host_key", "environment", "idle_s"} <= set(properties)
     assert api.pages_ask() == api.url, "the pages of a server on another port must ask that port"
+    assert api.lets_in("http://evil.example") is None
+    assert api.lets_in(api.url.removesuffix("/api")) == api.url.removesuffix("/api")
 
     state = api.run(register, name="bench", url="fake", tags=["lab"], options={"bandwidth_gib_s": 5})
     assert (state["type"], "ready for: llama_cpp" in state["message"]) == ("COMPLETED", True), state
