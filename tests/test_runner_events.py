@@ -124,7 +124,7 @@ def alike(event: dict[str, Any]) -> dict[str, Any]:
     good: dict[str, Any] = {
         **{"mode": "bench", "repetition": 0, "tokens": 8, "depth": 0, "seconds": 0.5, "ok": True, "phase": "end"},
         **{"backend": "CPU", "settings": {}, "model": {}, "source": "proc", "values": {}, "index": 0, "n": 1},
-        **{"nll": [1.0], "schema": 1, "runner": "x", "versions": {}},
+        **{"nll": [1.0], "schema": 1, "runner": "x", "versions": {}, "states": {}},
     }
     return {name: good[name] for name in REQUIRED.get(kind, {})} | event
 
