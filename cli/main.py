@@ -13,7 +13,7 @@ from quantfarm.errors import FarmError
 
 #: Each verb is the function of its name in the module of its name; a group is a module with an `app`.
 VERBS = ("plan", "sweep", "results", "pareto", "recommend", "report", "doctor", "serve")
-GROUPS = ("toolchain", "db", "agent", "device")
+GROUPS = ("toolchain", "db", "agent", "device", "nightly")
 
 app = typer.Typer(
     help=__doc__,

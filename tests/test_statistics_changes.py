@@ -93,6 +93,12 @@ def test_where_a_window_ends_does_not_matter(at: int) -> None:
     assert [[c.index for c in change_points(stepped(seed, at, -0.5))] for seed in range(20)] == [[at]] * 20
 
 
+@pytest.mark.parametrize("at", range(5, 56))
+def test_in_the_shortest_window_each_place_is_looked_at(at: int) -> None:
+    x = stepped(1, at, 1.0, cv=0.001)
+    assert [c.index for c in change_points(x, Settings(window=10))] == [at]
+
+
 def test_the_night_it_names_is_the_first_of_the_new_level() -> None:
     steps = [(seed, 12 + seed % 45) for seed in range(100)]
     right = [[c.index for c in change_points(stepped(seed, at, -0.05))] == [at] for seed, at in steps]
@@ -155,7 +161,7 @@ def test_a_change_point_says_where_how_much_and_between_what() -> None:
     assert found == ChangePoint(
         index=10,
         direction="down",
-        size=-0.1,
+        relative_size=-0.1,
         p=0.0,
         before=100.0,
         after=90.0,
@@ -170,7 +176,7 @@ def test_levels_are_medians_so_that_an_outlier_does_not_move_the_size() -> None:
     x = stepped(2, 30, 0.1)
     x[10] = 1.0
     [found] = change_points(x)
-    assert found.size == pytest.approx(0.1, abs=0.01) and found.mean_before < found.before
+    assert found.relative_size == pytest.approx(0.1, abs=0.01) and found.mean_before < found.before
 
 
 def test_several_changes_come_in_order_and_share_their_levels() -> None:
@@ -182,16 +188,16 @@ def test_several_changes_come_in_order_and_share_their_levels() -> None:
 
 def test_below_zero_the_size_is_relative_to_the_amount_and_the_sign_is_the_direction() -> None:
     [found] = change_points([-10.0] * 10 + [-5.0] * 10)
-    assert (found.direction, found.size) == ("up", 0.5)
+    assert (found.direction, found.relative_size) == ("up", 0.5)
     [found] = change_points([-10.0] * 10 + [10.0] * 10)
-    assert (found.direction, found.size) == ("up", 2.0)
+    assert (found.direction, found.relative_size) == ("up", 2.0)
 
 
 def test_from_a_level_of_zero_there_is_no_relative_size() -> None:
     [found] = change_points([0.0] * 10 + [5.0] * 10)
-    assert (found.direction, found.size, found.after) == ("up", None, 5.0)
+    assert (found.direction, found.relative_size, found.after) == ("up", None, 5.0)
     [found] = change_points([5.0] * 10 + [0.0] * 10)
-    assert (found.direction, found.size) == ("down", -1.0)
+    assert (found.direction, found.relative_size) == ("down", -1.0)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -204,7 +210,7 @@ def test_what_is_no_finite_number_is_refused(bad: float) -> None:
     ("given", "said"),
     [
         ({"min_points": 0}, "min-points is at least 1"),
-        ({"window": 5}, "6 … 1000, not 5"),
+        ({"window": 9}, "with 3 min-points the window is 10 to 1000 runs, not 9"),
         ({"window": 100_000}, "1000"),
         ({"p": 0.0}, "p lies between"),
         ({"p": 1.0}, "p lies between"),
@@ -239,7 +245,7 @@ def test_steps_that_people_saw_are_found(data: Path, name: str, at: int) -> None
 finite = st.floats(allow_nan=False, allow_infinity=False)
 chosen_settings = st.builds(
     Settings,
-    window=st.integers(10, 60),
+    window=st.integers(18, 60),
     p=st.floats(1e-9, 0.9),
     magnitude=st.floats(0, 2),
     min_points=st.integers(1, 5),
@@ -267,7 +273,7 @@ def test_any_finite_series_has_an_answer_that_holds_what_it_promises(values: lis
         # As Otava, p may be greater: its left neighbour is not tested again.
         assert 0 <= c.p <= 1 and (chosen.as_otava or c.p < chosen.p)
         assert (c.direction == "up") == (c.after > c.before)
-        assert c.size is None or (c.size > 0) == (c.direction == "up")
+        assert c.relative_size is None or (c.relative_size > 0) == (c.direction == "up")
         json.dumps(asdict(c), allow_nan=False)
 
 
@@ -275,7 +281,7 @@ def test_any_finite_series_has_an_answer_that_holds_what_it_promises(values: lis
 @given(levels(), st.integers(-300, 300), chosen_settings)
 def test_units_do_not_matter(values: list[float], exponent: int, chosen: Settings) -> None:
     def said(found: list[ChangePoint]) -> list[tuple]:
-        return [(c.index, c.direction, c.size, c.p) for c in found]
+        return [(c.index, c.direction, c.relative_size, c.p) for c in found]
 
     scaled = [math.ldexp(v, exponent) for v in values]
     assert said(change_points(scaled, chosen)) == said(change_points(values, chosen))
@@ -287,7 +293,7 @@ def test_nor_do_units_that_are_no_power_of_two(seed: int, factor: float) -> None
     x = stepped(seed, 30, 0.2)
     once, scaled = change_points(x), change_points(x * factor)
     assert [c.index for c in scaled] == [c.index for c in once] == [30]
-    assert scaled[0].size == pytest.approx(once[0].size) and scaled[0].p == pytest.approx(once[0].p)
+    assert scaled[0].relative_size == pytest.approx(once[0].relative_size) and scaled[0].p == pytest.approx(once[0].p)
 
 
 @settings(deadline=None, max_examples=50)

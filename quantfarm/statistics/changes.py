@@ -43,10 +43,11 @@ class Settings:
     def __post_init__(self) -> None:
         if self.min_points < 1:
             raise ValueError(f"min-points is at least 1, not {self.min_points}")
-        if not 2 * self.min_points <= self.window <= LONGEST_WINDOW:
+        # Windows overlap by half: from this on each place lies in one with min_points on both sides.
+        least = 4 * self.min_points - 2
+        if not least <= self.window <= LONGEST_WINDOW:
             raise ValueError(
-                f"the window holds min-points on each side and {LONGEST_WINDOW} values at most: "
-                f"{2 * self.min_points} … {LONGEST_WINDOW}, not {self.window}"
+                f"with {self.min_points} min-points the window is {least} to {LONGEST_WINDOW} runs, not {self.window}"
             )
         if not 0 < self.p < 1:
             raise ValueError(f"p lies between 0 and 1, not {self.p}")
@@ -71,13 +72,13 @@ class ChangePoint:
     """`index` is the first value of the new level, counted from 0.
 
     `before`, `after`: medians between the neighbouring change points (means with min_points = 1), over
-    `points_before`, `points_after` values. `size` = (after - before) / |before|: -0.05 is 5 % less; None
+    `points_before`, `points_after` values. `relative_size` = (after - before) / |before|: -0.05 is 5 % less; None
     where there is no such number, as from a level of 0.
     """
 
     index: int
     direction: Literal["up", "down"]
-    size: float | None
+    relative_size: float | None
     p: float
     before: float
     after: float
@@ -234,7 +235,7 @@ def _reported(x: Vector, smooth: Vector, ends: Sequence[int], exponent: int, set
     return ChangePoint(
         index=index,
         direction="up" if after > before else "down",
-        size=size if math.isfinite(size) else None,
+        relative_size=size if math.isfinite(size) else None,
         p=t_test_p(smooth[start:index], smooth[index:end], population=settings.as_otava),
         before=math.ldexp(before, exponent),
         after=math.ldexp(after, exponent),
