@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -150,7 +150,16 @@ def test_too_few_or_equal_values_have_no_change(values: list[float]) -> None:
 
 def test_equal_values_have_no_change_at_any_magnitude() -> None:
     for n in range(2, 70):
-        assert change_points([0.1] * n, Settings(magnitude=0, p=0.5)) == []
+        for least in (1, 3):
+            assert change_points([0.1] * n, Settings(magnitude=0, p=0.5, min_points=least)) == []
+
+
+def test_the_greatest_numbers_there_are_have_levels() -> None:
+    huge = 1.7976931348623157e308
+    [found] = change_points([huge] * 7 + [huge / 2] * 7 + [huge / 2.0001])
+    assert (found.before, found.mean_before) == (huge, huge)
+    [found] = change_points([-huge] * 7 + [huge] * 7)
+    assert (found.mean_before, found.mean_after, found.relative_size) == (-huge, huge, 2.0)
 
 
 # --- what a change point says ---
@@ -223,6 +232,52 @@ def test_what_is_no_finite_number_is_refused(bad: float) -> None:
 def test_settings_that_cannot_work_are_refused(given: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Settings(**given)
+
+
+# --- what stays is true of its neighbourhood ---
+
+
+def restless(seed: int) -> tuple[np.ndarray, Settings]:
+    """Four stretches with levels and noise that make candidates stand and fall with each other."""
+    rng = np.random.default_rng(seed)
+    levels = 100 * (1 + rng.choice([0, 0.02, 0.04, 0.06, -0.04], 4))
+    spreads, sizes = rng.choice([1, 1, 2, 3, 10], 4), rng.integers(3, 20, 4)
+    parts = [level + spread * rng.normal(size=n) for level, spread, n in zip(levels, spreads, sizes, strict=True)]
+    return np.concatenate(parts).round(1), Settings(p=(1e-4, 1e-2)[seed % 2])
+
+
+def neighbourhoods(found: Sequence[ChangePoint], x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for c in found:
+        yield x[c.index - c.points_before : c.index], x[c.index : c.index + c.points_after]
+
+
+def test_every_change_is_significant_and_large_by_means_and_medians() -> None:
+    for seed in range(300):
+        x, chosen = restless(seed)
+        found = change_points(x, chosen)
+        smooth = without_spikes(x)
+        for level, of in ((np.mean, smooth), (np.median, x)):
+            for left, right in neighbourhoods(found, of):
+                before, after = level(left), level(right)
+                assert max(abs(after / before - 1), abs(before / after - 1)) > chosen.magnitude
+        for left, right in neighbourhoods(found, smooth):
+            assert t_test_p(left, right) < chosen.p
+
+
+def explained(left: np.ndarray, right: np.ndarray) -> float:
+    return len(left) * len(right) * float(np.mean(left) - np.mean(right)) ** 2
+
+
+def test_no_change_would_stand_better_a_night_earlier_or_later() -> None:
+    misplaced = total = 0
+    for seed in range(300):
+        x, chosen = restless(seed)
+        for left, right in neighbourhoods(change_points(x, chosen), without_spikes(x)):
+            both, at, least = np.concatenate([left, right]), len(left), chosen.min_points
+            near = [i for i in (at - 1, at + 1) if least <= i <= len(both) - least]
+            misplaced += any(explained(both[:i], both[i:]) > explained(left, right) * (1 + 1e-9) for i in near)
+            total += 1
+    assert total > 300 and misplaced <= 0.01 * total  # a removal at the end may leave a neighbour to be moved
 
 
 # --- real series that five people annotated (Turing Change Point Dataset) ---

@@ -109,10 +109,9 @@ def change_points(values: Sequence[float] | Vector, settings: Settings | None = 
     exponent = int(np.frexp(np.abs(given).max())[1])
     x = np.ldexp(given, -exponent)
     smooth = x if settings.as_otava else without_spikes(x)
-    found = _candidates(smooth, settings)
-    if not settings.as_otava:  # twice: who goes leaves others more to be placed by
-        found = _settled(smooth, _thinned(x, smooth, _settled(smooth, found, settings), settings), settings)
-    found = _thinned(x, smooth, found, settings)
+    found = _thinned(x, smooth, _candidates(smooth, settings), settings)
+    if not settings.as_otava:  # and once more: whoever moved away may not be carried there
+        found = _thinned(x, smooth, _settled(smooth, found, settings), settings)
     ends = [0, *found, len(x)]
     return [_reported(x, smooth, ends[i : i + 3], exponent, settings) for i in range(len(found))]
 
