@@ -64,7 +64,8 @@ class Steps:
             self._progress.start()
 
     def _show(self, step: Step, about: str) -> None:
-        if old := self._lines.pop(step.device, None):
+        old = self._lines.pop(step.device, None)
+        if old is not None:  # the first one's id is 0
             self._progress.remove_task(old)
         description = f"{step.device}: {step.text}".replace("[", "\\[")
         self._lines[step.device] = self._progress.add_task(description, total=None, about=about)
