@@ -106,7 +106,9 @@ class SshTransport:
 
     def fetch(self, path: str, to: Path) -> None:
         with self._files() as client, _lost(self, "pull"), to.open("wb") as into:
-            client.getfo(path, into, callback=lambda *_: self.hear(), max_concurrent_prefetch_requests=64)
+            # Asked for piece by piece: paramiko's reading ahead leaves a thread that may outlive the file, and
+            # raises there once the connection is closed.
+            client.getfo(path, into, prefetch=False, callback=lambda *_: self.hear())
 
     @property
     def packet(self) -> int:
