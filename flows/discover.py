@@ -58,20 +58,11 @@ def _phones() -> list[Seen]:
 
 
 def _nodes() -> list[Seen]:
-    from agents import ray_cluster, ray_link  # noqa: PLC0415 - Ray is an extra
+    from agents import ray_cluster, ray_node  # noqa: PLC0415 - Ray is an extra
 
-    cluster = ray_cluster.known()
-    if cluster is None:
+    if ray_cluster.known() is None:
         raise FarmError("this machine is on no Ray cluster (`quantfarm agent start --head`)")
-    link = ray_link.borrow(cluster)
-    try:
-        nodes = link.nodes()
-    finally:
-        ray_link.give_back(link)
-    return [
-        Seen(url=f"ray://{node['device']}", what=str(node["device"]), state="" if node["alive"] else "its node is gone")
-        for node in nodes
-    ]
+    return [Seen(url=f"ray://{name}", what=name) for name, _, _ in ray_node.discover()]
 
 
 SOURCES: dict[str, Callable[[], list[Seen]]] = {"adb": _phones, "ray": _nodes}
