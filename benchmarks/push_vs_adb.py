@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import abba
+from pushing import MIB, known, present_s, rates
 
 from agents import Progress
 from agents.adb import FOLDER, AdbAgent, AdbTransport
@@ -25,7 +26,6 @@ from agents.android import Client, find_client
 from agents.shell_files import digest_of
 from quantfarm.nouns import DeviceProfile, parameters
 
-MIB = 2**20
 PLACE = f"{FOLDER}/benchmark"
 GOALS = {"sent_mib_s": abba.at_least(0.9), "sent_and_checked_mib_s": abba.at_least(0.9)}
 
@@ -65,28 +65,8 @@ def by_adb(client: Client, serial: str, file: Path) -> abba.Figures:
 def by_us(agent: TimedAgent, client: Client, serial: str, file: Path) -> abba.Figures:
     timed(client.to(serial, "shell", f"rm -rf {PLACE}; mkdir -p {PLACE}"))
     began = time.perf_counter()
-    agent.push(file, agent_digest(file))
+    agent.push(file, known(file))
     return rates(file, TimedTransport.sent_s, time.perf_counter() - began)
-
-
-def agent_digest(file: Path) -> str:
-    """Known beforehand, as the store knows it of every artifact."""
-    return file.with_suffix(".sha256").read_text()
-
-
-def rates(file: Path, sent: float, checked: float) -> abba.Figures:
-    mib = file.stat().st_size / MIB
-    return {"sent_mib_s": mib / sent, "sent_and_checked_mib_s": mib / checked}
-
-
-def present_s(agent: TimedAgent, file: Path) -> float:
-    """Seconds that a push takes of what is there; ends the benchmark where a byte of it is sent."""
-    agent.push(file, agent_digest(file))
-    told: list[int] = []
-    began = time.perf_counter()
-    agent.push(file, agent_digest(file), lambda done, _: told.append(done))
-    took = time.perf_counter() - began
-    return took if not told else sys.exit("what was there was sent again")
 
 
 def main() -> None:

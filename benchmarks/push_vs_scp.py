@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import abba
+from pushing import MIB, known, present_s, rates
 
 from agents import Progress
 from agents.shell_files import digest_of
@@ -26,7 +27,6 @@ from agents.ssh import SshAgent
 from agents.ssh_transport import SshTransport
 from tests.ssh.server import Server, sshd
 
-MIB = 2**20
 GOALS = {"sent_mib_s": abba.at_least(0.9), "sent_and_checked_mib_s": abba.at_least(0.9)}
 
 
@@ -79,26 +79,6 @@ def fresh(server: Server) -> Path:
     shutil.rmtree(server.files, ignore_errors=True)
     server.files.mkdir()
     return server.files
-
-
-def known(file: Path) -> str:
-    """The digest, beforehand, as the store knows it of every artifact."""
-    return file.with_suffix(".sha256").read_text()
-
-
-def rates(file: Path, sent: float, checked: float) -> abba.Figures:
-    mib = file.stat().st_size / MIB
-    return {"sent_mib_s": mib / sent, "sent_and_checked_mib_s": mib / checked}
-
-
-def present_s(agent: TimedAgent, file: Path) -> float:
-    """Seconds that a push takes of what is there; ends the benchmark where a byte of it is sent."""
-    agent.push(file, known(file))
-    told: list[int] = []
-    began = time.perf_counter()
-    agent.push(file, known(file), lambda done, _: told.append(done))
-    took = time.perf_counter() - began
-    return took if not told else sys.exit("what was there was sent again")
 
 
 def main() -> None:
