@@ -41,6 +41,7 @@ class Job:
     files: Mapping[str, Path]
     obstacle: str = ""  # why it cannot run: what it needs could not be made
     sweep: str = ""
+    night: str = ""
     reproduce: str = ""  # the command that measures this variant again
     limit_s: float | None = None
 
@@ -70,6 +71,7 @@ def run_cell(home: Home, station: Station, job: Job, stopped: Callable[[], bool]
             started_at=began.isoformat(timespec="milliseconds"),
             seconds=round(time.monotonic() - clock, 3),
             sweep=job.sweep,
+            night=job.night,
         )
         fencing.admit(home, job.cell.profile.name, station.lease.token)
         land(home, landed, trace.path)
@@ -105,7 +107,7 @@ def _run(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[], b
     """Everything it needs onto the device, then the command; what the sensors saw is written before its end."""
     under, lines = runtime(job.cell.runtime), Lines(trace, station)
     there = _push(station.agent, job, {**under.files(job.cell), **job.files})
-    if python := dict(station.profile.options).get("python"):
+    if python := dict(job.cell.profile.options).get("python"):  # the cell's: a rerun compares two of them
         there["python"] = str(python)
     left = station.agent.run(under.command(job.cell, there), on_line=lines.write, limit_s=job.limit, stopped=stopped)
     lines.finish()

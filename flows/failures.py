@@ -20,6 +20,7 @@ def land_failure(home: Home, job: Job, stage: str, reason: str, retryable: bool 
         conditions={"quantfarm": version(), "reproduce": job.reproduce},
         started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         sweep=job.sweep,
+        night=job.night,
     )
     land(home, landed, None)
     return landed

@@ -67,6 +67,7 @@ class Lane:
     holder: str
     retries: int = 1
     fresh: bool = False
+    night: str = ""  # measure what has not been measured for this night
     stopped: Callable[[], bool] = never
     patience_s: float = PATIENCE_S
 
@@ -160,7 +161,7 @@ class _Work:
 
     def _cell(self, station: Station, cell: Cell, landings: Landings) -> None:
         """Looked up here, with the lease in hand: another sweep may just have measured it."""
-        if cell.id not in self.tried and landings.finished(cell.id) and not self.lane.fresh:
+        if cell.id not in self.tried and landings.finished(cell.id, self.lane.night) and not self.lane.fresh:
             self._over("known")
             return tell("known", cell=cell, landed=landings.latest(cell.id))
         tell("started", cell=cell)

@@ -122,6 +122,7 @@ class _Sweep:
             files=files,
             obstacle=obstacle,
             sweep=self.prepared.id,
+            night=sweep.night,
             reproduce=sweeps.command(sweep, cell.variant.quant, cell.profile.name),
             limit_s=sweep.limit_s,
         )
@@ -197,6 +198,8 @@ def sweep(
     limit_s: float | None = None,
     seed: int = 0,
     notes: str = "",
+    night: str = "",
+    priority: int = 0,
 ) -> dict[str, Any]:
     """Measure a model's quantizations on devices. What is cut off goes on where it was when it is run again.
 
@@ -216,6 +219,8 @@ def sweep(
         limit_s: time limit of one cell in seconds; none: by kind
         seed: of the random order of cells
         notes: kept with the sweep
+        night: ISO date: measure what was not yet measured for that night
+        priority: who measures first where two sweeps wait for a device; nightly runs have -5
 
     Returns the counts `ok`, `failed`, `known` (were there already), `waiting` (for a device that is not well),
     `skipped`, the sweep's id and the database version published. Raises UsageError before anything runs.
@@ -254,8 +259,9 @@ def sweep(
 
 def _carry_out(running: _Sweep, tally: Tally) -> None:
     prepared, home = running.prepared, running.home
+    sweep = prepared.sweep
     landings = Landings(home)
-    pending = [c for c in prepared.plan.cells if prepared.sweep.fresh or not landings.finished(c.id)]
+    pending = [c for c in prepared.plan.cells if sweep.fresh or not landings.finished(c.id, sweep.night)]
     if pending:
         running.make_missing(pending)
     lanes = [
@@ -266,8 +272,9 @@ def _carry_out(running: _Sweep, tally: Tally) -> None:
             job=running.job,
             run=running.measure,
             holder=prepared.holder,
-            retries=prepared.sweep.retries,
-            fresh=prepared.sweep.fresh,
+            retries=sweep.retries,
+            fresh=sweep.fresh,
+            night=sweep.night,
             stopped=running.stop.is_set,
         )
         for profile in dict.fromkeys(cell.profile for cell in prepared.plan.cells)

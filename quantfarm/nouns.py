@@ -298,6 +298,7 @@ class Landed:
     started_at: str = ""  # ISO 8601, UTC, the controller's clock
     seconds: float = 0.0
     sweep: str = ""
+    night: str = ""  # ISO date of the night that it was measured for; empty: a person asked
 
 
 def metric_of(measurements: Sequence[Measurement], metric: str) -> Measurement | None:

@@ -15,6 +15,8 @@ from quantfarm.nouns import Scalar
 
 #: Parameters of `common` that have an option of their own.
 ON_COMMAND_LINE = ("n_chunks", "threads", "n_prompt", "n_gen", "n_depth")
+#: Empty, or the date of a night.
+NIGHT = r"^(\d{4}-\d{2}-\d{2})?$"
 DEFAULT_QUANTS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 
 
@@ -40,6 +42,8 @@ class Sweep(BaseModel):
     limit_s: float | None = Field(None, gt=0, description="time limit of one cell in seconds; none: by kind")
     seed: int = Field(0, description="of the random order of cells")
     notes: str = ""
+    night: str = Field("", description="ISO date: measure what was not yet measured for that night", pattern=NIGHT)
+    priority: int = Field(0, ge=-10, le=10, description="who measures first where two wait for a device; nightly: -5")
 
     @field_validator("quants", mode="after")
     @classmethod
@@ -94,13 +98,19 @@ def _known_common(common: Mapping[str, Scalar], where: str) -> None:
             raise unknown("key", f"common.{key}", [f"common.{k}" for k in known], where)
 
 
+def beside(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A file's own paths, which are relative to its folder, made absolute."""
+    found = dict(content)
+    if "text" in found:
+        found["text"] = folder / str(found["text"])
+    model = str(found.get("model", ""))
+    if model.startswith((".", "~")) or model.endswith(".gguf"):
+        found["model"] = str((folder / Path(model).expanduser()).resolve())
+    return found
+
+
 def read(path: Path, overrides: Mapping[str, Any]) -> Sweep:
     """A sweep file, with what the command line gave in place of what the file says."""
-    content = profiles.read_yaml(path)
-    if "text" in content:  # paths in a file are relative to it
-        content["text"] = path.parent / str(content["text"])
-    model = str(content.get("model", ""))
-    if model.startswith((".", "~")) or model.endswith(".gguf"):
-        content["model"] = str((path.parent / Path(model).expanduser()).resolve())
+    content = beside(profiles.read_yaml(path), path.parent)
     common = {**content.get("common", {}), **overrides.get("common", {})}
     return request(content | dict(overrides) | ({"common": common} if common else {}), str(path))

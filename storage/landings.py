@@ -30,9 +30,10 @@ class Landings:
         self._read: dict[tuple[str, int], Landed | None] = {}
         self._seen = 0
 
-    def finished(self, cell_id: str) -> bool:
-        """Whether some attempt is ok."""
-        return any(landed.outcome.state is State.OK for landed in self._of(cell_id))
+    def finished(self, cell_id: str, night: str = "") -> bool:
+        """Whether some attempt is ok; one of this night where a night is named."""
+        good = (landed for landed in self._of(cell_id) if landed.outcome.state is State.OK)
+        return any(not night or landed.night == night for landed in good)
 
     def latest(self, cell_id: str) -> Landed | None:
         """The latest ok attempt, else the latest attempt, None where none has landed."""

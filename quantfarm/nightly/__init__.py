@@ -1,0 +1,1 @@
+"""What the farm watches night after night, and what it says about it. Pure: the rules, and the words for them."""
