@@ -220,7 +220,7 @@ def sweep(
         seed: of the random order of cells
         notes: kept with the sweep
         night: ISO date: measure what was not yet measured for that night
-        priority: who measures first where two sweeps wait for a device; nightly runs have -5
+        priority: who measures first where two wait for a device; nightly: -5
 
     Returns the counts `ok`, `failed`, `known` (were there already), `waiting` (for a device that is not well),
     `skipped`, the sweep's id and the database version published. Raises UsageError before anything runs.

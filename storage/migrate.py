@@ -31,7 +31,9 @@ def known(folder: Path = FOLDER) -> list[Migration]:
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, migrations: list[Migration] | None = None) -> int:
-    """Applies what is missing, all of it or nothing; the number of migrations applied.
+    """Applies what is missing in order, each whole or not at all; the number of migrations applied.
+
+    Each in a transaction of its own: DuckDB alters no table that the same transaction has changed.
 
     Raises FarmError for a database that is newer than the program, or was made by other migrations.
     """
@@ -39,14 +41,14 @@ def migrate(connection: duckdb.DuckDBPyConnection, migrations: list[Migration] |
     applied = _applied(connection)
     _check(migrations, applied)
     missing = [m for m in migrations if m.number not in applied]
-    connection.begin()
-    try:
-        for migration in missing:
+    for migration in missing:
+        connection.begin()
+        try:
             _apply(connection, migration)
-    except BaseException:
-        connection.rollback()
-        raise
-    connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
     return len(missing)
 
 

@@ -88,6 +88,7 @@ def test_every_fact_of_a_landed_cell_is_in_its_row(farm: Home) -> None:
         "retryable": False,
         "seconds": 1.5,
         "sweep": "s1",
+        "night": "",
     }
 
 
