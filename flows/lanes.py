@@ -46,6 +46,10 @@ class Tally:
         with self.lock:
             setattr(self, what, getattr(self, what) + cells)
 
+    def counts(self) -> dict[str, int]:
+        with self.lock:
+            return {"ok": self.ok, "failed": self.failed, "known": self.known, "waiting": self.waiting}
+
 
 Runner = Callable[[Station, Job], Landed]
 

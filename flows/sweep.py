@@ -36,7 +36,8 @@ from storage.atomic import NoRoom
 from storage.home import Home
 from storage.ingest import ingest
 from storage.landing import Landings
-from storage.sweeps import record
+from storage.sweeps import finish, record
+from storage.sweeps import running as alive
 
 #: Plain calls in order: inputs are not hashed, results not kept (landed files are the results).
 PLAIN: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -231,27 +232,32 @@ def sweep(
     record(home, prepared.id, prepared.source.name, prepared.sweep.model_dump(mode="json"), prepared.plan)
     tell("plan", plan=prepared.plan)
     tally = Tally()
-    stop = threading.Event()
-    running = _Sweep(home, prepared, stop, {}, {}, set())
+    with alive(home, prepared.id):
+        return _until_it_ends(_Sweep(home, prepared, threading.Event(), {}, {}, set()), tally)
+
+
+def _until_it_ends(running: _Sweep, tally: Tally) -> dict[str, Any]:
+    """The sweep; how it ended is written down unless we are killed."""
+    home, prepared = running.home, running.prepared
     try:
         _carry_out(running, tally)
-    except BaseException:
-        stop.set()
+    except BaseException as error:
+        running.stop.set()
         with contextlib.suppress(FarmError):  # what stopped the sweep is what must be said
             publish(home)
+            failed = isinstance(error, Exception) and not isinstance(error, Stopped)
+            finish(home, prepared.id, "failed" if failed else "stopped", tally.counts())
         raise
     for file in running.base_logits:
         file.unlink(missing_ok=True)
     version = publish(home)
+    finish(home, prepared.id, "done", tally.counts())
     tell("done")
     return {
         "sweep": prepared.id,
         "model": prepared.source.name,
         "devices": sorted({cell.profile.name for cell in prepared.plan.cells}),
-        "ok": tally.ok,
-        "failed": tally.failed,
-        "known": tally.known,
-        "waiting": tally.waiting,
+        **tally.counts(),
         "skipped": len(prepared.plan.skips),
         "version": version,
     }
