@@ -104,18 +104,21 @@ def uv_variables(settings: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in given.items() if name not in os.environ}
 
 
-def environment(name: str, requirements: Sequence[str], tell: Tell = nobody) -> Path:
-    """An environment with these requirements, made once; its folder. Raises FarmError with what to do."""
+def environment(name: str, requirements: Sequence[str], tell: Tell = nobody, *, keep_fds: Sequence[int] = ()) -> Path:
+    """An environment with these requirements, made once; its folder. Raises FarmError with what to do.
+
+    `keep_fds`: locks that hold for as long as something is being installed, should this program be killed.
+    """
     path = cache.folder("environments") / f"{name}-{_digest(requirements)}"
-    with cache.locked(path.with_suffix(".lock"), _say(tell)):
+    with cache.locked(path.with_suffix(".lock"), _say(tell)) as held:
         if not (path / MARK).exists():
             shutil.rmtree(path, ignore_errors=True)
-            _install(path, name, requirements, tell)
+            _install(path, name, requirements, tell, (held, *keep_fds))
             (path / MARK).touch()
     return path
 
 
-def _install(path: Path, name: str, requirements: Sequence[str], tell: Tell) -> None:
+def _install(path: Path, name: str, requirements: Sequence[str], tell: Tell, keep_fds: Sequence[int]) -> None:
     uv = str(program("uv", "uv>=0.9", tell))
     settings = pip_settings(python_of(tools(tell)))
     variables = uv_variables(settings)
@@ -125,7 +128,14 @@ def _install(path: Path, name: str, requirements: Sequence[str], tell: Tell) -> 
     python = base if Path(base).exists() else sys.executable
     run([uv, "venv", "--quiet", "--python", python, str(path)], what="making a Python environment")
     command = [uv, "pip", "install", "--quiet", "--python", str(python_of(path)), *torch_backend(settings)]
-    run([*command, *requirements], what=f"installing what {name} needs", environment=variables)
+    command += no_index(settings)
+    what = f"installing what {name} needs"
+    run([*command, *requirements], what=what, environment=variables, keep_fds=keep_fds)
+
+
+def no_index(settings: Mapping[str, str]) -> list[str]:
+    """uv's option for those who told pip to take from local folders alone: uv has no variable for it."""
+    return ["--no-index"] if settings.get("no-index", "").lower() in ("1", "true", "yes", "on", "y", "t") else []
 
 
 def torch_backend(settings: Mapping[str, str]) -> list[str]:
