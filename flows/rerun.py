@@ -1,0 +1,238 @@
+"""Measure cells again, one after the other under one lease: old and new interleaved (ABBA), or the new alone.
+
+Each run is a landed attempt of its cell, whose sweep id begins with `rerun-`: no night's value is made of it. A rerun
+for a night that was finished is not run again: what it landed is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agents import agent
+from flows import devices, make, progress
+from flows.execute import LEASE_LOST, Job, run_cell
+from flows.lanes import never
+from flows.states import States
+from flows.station import Station, leased
+from flows.stopping import Stopped
+from quantfarm import planning
+from quantfarm.errors import FarmError
+from quantfarm.nouns import Artifact, Cell, Landed, Measurement, Recipe, State, digest, metric_of
+from quantfarm.quantizers import quantizer
+from quantfarm.runtimes import runtime
+from storage.artifacts import Artifacts
+from storage.home import Home
+from storage.landing import Landings
+
+#: How the sweep ids of reruns begin.
+PREFIX = "rerun-"
+
+Tell = Callable[[str], None]
+
+
+def _silent(text: str) -> None:
+    """For who does not listen."""
+    del text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Values of one metric, in `unit`, in the order taken; the i-th old and the i-th new are a pair.
+
+    `sweep` is the id under which the runs landed.
+    """
+
+    old: tuple[float, ...]
+    new: tuple[float, ...]
+    unit: str = ""
+    sweep: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerun:
+    """How cells are measured again. `priority`: who waits for a device longer; `night`: empty for a person's."""
+
+    home: Home
+    holder: str
+    night: str = ""
+    priority: int = 0
+    stopped: Callable[[], bool] = never
+    tell: Tell = _silent
+
+    def of(self, cells: Sequence[Cell]) -> list[Landed]:
+        """Runs them in this order; what a finished rerun of the same for this night landed, where there is one.
+
+        Raises FarmError for the first run that fails and a device that goes away (what was landed stays), Stopped.
+        """
+        begun = self._begun(cells)
+        for landed in begun:
+            if len(landed) == len(cells) and all(one.outcome.state is State.OK for one in landed):
+                self.tell(f"{cells[-1].label}: was measured again for {self.night} already")
+                return landed
+        key = digest([cell.id for cell in cells])[:8]
+        when = self.night or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+        return self._run(cells, f"{PREFIX}{when}-{key}-{len(begun) + 1}")
+
+    def _begun(self, cells: Sequence[Cell]) -> list[list[Landed]]:
+        """What earlier reruns of the same for this night landed, each in the order of `cells`."""
+        if not self.night:
+            return []
+        key = f"{PREFIX}{self.night}-{digest([cell.id for cell in cells])[:8]}-"
+        landings = Landings(self.home)
+        found: dict[str, dict[str, list[Landed]]] = {}
+        ids = {cell.id for cell in cells}
+        for cell_id, attempt in sorted(pair for pair in landings.keys() if pair[0] in ids):  # noqa: SIM118 - no dict
+            landed = landings.get(cell_id, attempt)
+            if landed and landed.sweep.startswith(key):
+                found.setdefault(landed.sweep, {}).setdefault(cell_id, []).append(landed)
+        return [_ordered(cells, by_cell) for by_cell in found.values()]
+
+    def _run(self, cells: Sequence[Cell], sweep: str) -> list[Landed]:
+        profile = cells[-1].profile
+        jobs = {cell.id: _job(self.home, cell, sweep, self.night) for cell in cells}  # before a device waits for us
+        reached = agent(profile)
+        try:
+            with (
+                leased(reached, self.holder, self._waiting) as station,
+                States(self.home, profile).busy(self.holder),
+            ):
+                return [self._one(station, jobs[cell.id], number, cells) for number, cell in enumerate(cells, 1)]
+        finally:
+            reached.close()
+
+    def _one(self, station: Station, job: Job, number: int, cells: Sequence[Cell]) -> Landed:
+        if self.stopped():
+            raise Stopped("stopped: what was finished is kept")
+        cell = job.cell
+        self.tell(f"{cell.label} ({cell.build}): run {number} of {len(cells)}")
+        progress.tell("started", cell=cell)
+        landed = run_cell(self.home, station, _attempt(self.home, job), self.stopped)
+        progress.tell("landed", cell=cell, landed=landed)
+        if landed.outcome.state is not State.OK:
+            raise FarmError(f"{cell.label} ({cell.build}): {landed.outcome.stage}: {landed.outcome.reason}")
+        if not station.lease.held():
+            raise FarmError(f"{cell.profile.name}: {LEASE_LOST}")
+        return landed
+
+    def _waiting(self, who: str) -> None:
+        if self.stopped():
+            raise Stopped("stopped while waiting for the device")
+        progress.tell("waiting", f"in use by {who}; waiting for it")
+
+
+def interleaved(
+    home: Home,
+    old: Cell,
+    new: Cell,
+    *,
+    metric: str,
+    pairs: int,
+    holder: str,
+    night: str = "",
+    priority: int = 0,
+    stopped: Callable[[], bool] = never,
+    tell: Tell = _silent,
+) -> Pairs:
+    """Old and new of one device in ABBA order. Which build each runs under: its profile's options["python"].
+
+    Raises FarmError: they are one question or of two devices, an artifact is gone, a run failed, the device went
+    away; Stopped.
+    """
+    if old.id == new.id or old.profile.name != new.profile.name:
+        raise FarmError(f"nothing to interleave: {old.label} ({old.build}) and {new.label} ({new.build})")
+    how = Rerun(home=home, holder=holder, night=night, priority=priority, stopped=stopped, tell=tell)
+    landed = how.of(abba(old, new, pairs))
+    values = {one.id: _values([run for run in landed if run.cell.id == one.id], metric) for one in (old, new)}
+    unit = _measurement(landed[0], metric).unit
+    return Pairs(old=values[old.id], new=values[new.id], unit=unit, sweep=landed[0].sweep)
+
+
+def repeat(
+    home: Home,
+    new: Cell,
+    *,
+    metric: str,
+    launches: int,
+    holder: str,
+    night: str = "",
+    priority: int = 0,
+    stopped: Callable[[], bool] = never,
+    tell: Tell = _silent,
+) -> tuple[float, ...]:
+    """The new alone, so many times. Raises FarmError: its artifact is gone, a run failed, the device went away."""
+    how = Rerun(home=home, holder=holder, night=night, priority=priority, stopped=stopped, tell=tell)
+    return _values(how.of([new] * launches), metric)
+
+
+def abba(old: Cell, new: Cell, pairs: int) -> list[Cell]:
+    """A B, B A, A B, …: what drifts while they are measured falls on both alike."""
+    return [cell for n in range(pairs) for cell in ((old, new) if n % 2 == 0 else (new, old))]
+
+
+def _ordered(cells: Sequence[Cell], by_cell: dict[str, list[Landed]]) -> list[Landed]:
+    """Attempts of a cell are numbered in the order taken, so the order of all follows from that of the cells."""
+    left = {cell_id: iter(landed) for cell_id, landed in by_cell.items()}
+    found = (next(left.get(cell.id, iter(())), None) for cell in cells)
+    return [landed for landed in found if landed]
+
+
+def _values(landed: Sequence[Landed], metric: str) -> tuple[float, ...]:
+    return tuple(_measurement(one, metric).value for one in landed)
+
+
+def _measurement(landed: Landed, metric: str) -> Measurement:
+    found = metric_of(landed.measurements, metric)
+    if found is None:
+        raise FarmError(f"{landed.cell.label} measured no {metric} this time")
+    return found
+
+
+def _attempt(home: Home, job: Job) -> Job:
+    """The job as the next attempt of its cell."""
+    return Job(
+        cell=job.cell,
+        attempt=Landings(home).next_attempt(job.cell.id),
+        artifact=job.artifact,
+        files=job.files,
+        sweep=job.sweep,
+        night=job.night,
+    )
+
+
+def _job(home: Home, cell: Cell, sweep: str, night: str) -> Job:
+    """All that the cell needs, from the store. Raises FarmError saying what is gone."""
+    store = Artifacts(home)
+    artifact = store.find(cell.variant.recipe)
+    if artifact is None:
+        recipe = cell.variant.recipe
+        raise FarmError(
+            f"the artifact of {cell.variant.model} {cell.variant.name} ({recipe.tool or recipe.quantizer})"
+            " is not in the store any more"
+        )
+    files = {"model": store.path(artifact)}
+    if cell.workload.kind == "quality":
+        files |= _texts(home, cell)
+    return Job(cell=cell, attempt=0, artifact=artifact, files=files, sweep=sweep, night=night)
+
+
+def _texts(home: Home, cell: Cell) -> dict[str, Path]:
+    text = home.root / "texts" / f"{cell.workload.settings.get('text_sha256')}.txt"
+    if not text.exists():
+        raise FarmError(f"the text that {cell.label} was measured on is gone: {text}")
+    base = _base(home, cell)
+    if base is None or cell.profile.simulated or "logits" not in runtime(cell.runtime).workloads:
+        return {"text": text}
+    host = agent(devices.known(home)[devices.LOCAL])
+    return {"text": text, "base_logits": make.base_logits(home, host, cell, base, text)}
+
+
+def _base(home: Home, cell: Cell) -> Artifact | None:
+    """The unquantized model that a sweep compares with."""
+    source, store = cell.variant.recipe.source, Artifacts(home)
+    as_is = Recipe(source=source, quantizer="as_is", quant=planning.BASE)
+    made = Recipe(source=source, quantizer="gguf", quant=planning.BASE, tool=quantizer("gguf").tool())
+    return store.find(as_is) or store.find(made)
