@@ -6,7 +6,6 @@ machine; there whole or not at all.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,16 +13,14 @@ from agents import Agent, AgentError, Lease, agent
 from flows.build_time import Tell, Took, Work
 from flows.presence import FOLDER
 from flows.stopping import Stopped
-from quantfarm import planning, registration, runtimes
+from quantfarm import builds, planning, registration, runtimes
 from quantfarm.errors import FarmError
-from quantfarm.nouns import Cell, DeviceProfile, Landed, Recipe, Variant, Workload, parameters
+from quantfarm.nouns import Cell, DeviceProfile, Recipe, Variant, Workload, parameters
 from quantfarm.runtimes import Runtime
 from quantfarm.toolchain.news import Step
 from quantfarm.toolchain.process import NO_COMPILER, NO_NETWORK
 from storage.home import Home
 
-#: `llama-cpp-python 0.3.35`: a package that an index has, and its version.
-PACKAGE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*) (?P<version>[0-9][0-9A-Za-z.+!]*)")
 #: What ails every build on a device and not this one alone.
 ALL_BUILDS = (NO_COMPILER, NO_NETWORK, "make room")
 
@@ -80,12 +77,12 @@ def wanted(profile: DeviceProfile, under: Runtime, build: str) -> Wanted:
     if profile.simulated:
         raise CannotHave(f"{profile.name} is simulated: there is nothing to install a build on", others=False)
     needs = _needs(profile, under)
-    named = PACKAGE.fullmatch(build)
-    if not named or named["name"] not in needs.packages:
+    named = builds.parse(build)
+    if not named or named.package not in needs.packages:
         why = "its programs come with quantfarm or are built by `quantfarm toolchain build`"
         raise CannotHave(f"'{build}' of {under.name} is no package that can be installed: {why}", others=False)
-    others = [f"{name}>={least}" for name, least in needs.packages.items() if name != named["name"]]
-    requirements = (f"{named['name']}=={named['version']}", *others)
+    others = [f"{name}>={least}" for name, least in needs.packages.items() if name != named.package]
+    requirements = (f"{named.package}=={named.version}", *others)
     return Wanted(runtime=under.name, build=build, requirements=requirements, python=needs.python)
 
 
@@ -179,18 +176,3 @@ def _there(reached: Agent, lease: Lease, asked: Wanted, work: Work, stopped: Cal
 def _others(why: str) -> bool:
     """Whether what went wrong is a matter of this one build."""
     return not any(said in why for said in (*ALL_BUILDS, "install one, name it in the device's option"))
-
-
-def ran_another(landed: Landed) -> str:
-    """What really ran where that is not the cell's build, by the runner's own word; empty where it is.
-
-    A runner that does not name the build's package says nothing about it.
-    """
-    named = PACKAGE.fullmatch(landed.cell.build)
-    versions = landed.conditions.get("versions")
-    if not named or not isinstance(versions, dict):
-        return ""
-    said = str(versions.get(named["name"]) or "")
-    if said in ("", named["version"]):
-        return ""
-    return f"{named['name']} {said} ran, not {named['version']}"

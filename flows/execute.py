@@ -17,7 +17,7 @@ from flows.seen import Lines
 from flows.station import Station
 from flows.stopping import Stopped
 from flows.version import version
-from quantfarm import metrics
+from quantfarm import builds, metrics
 from quantfarm.metrics.conditions import conditions as trace_conditions
 from quantfarm.nouns import Artifact, Cell, Landed, Measurement, Outcome, State, Trace
 from quantfarm.runtimes import runtime
@@ -99,7 +99,7 @@ def measure(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[]
         outcome, events = _judge(job, trace.path, left)
     except AgentError as error:
         outcome = Outcome(state=State.FAILED, stage=error.stage, reason=str(error), retryable=error.retryable)
-    outcome, measured = _measure(outcome, events)
+    outcome, measured = _measure(_really(job.cell, outcome, events), events)
     return Found(outcome=outcome, measurements=measured, conditions={**before, **_described(events)})
 
 
@@ -141,6 +141,15 @@ def _judge(job: Job, trace: Path, left: Exit) -> tuple[Outcome, Trace]:
     if events.finished:
         return Outcome(state=State.OK), events
     return _failure(events, left), events
+
+
+def _really(cell: Cell, outcome: Outcome, events: Trace) -> Outcome:
+    """A good run of another build than the cell's is no answer to its question."""
+    ran = builds.another(cell.build, events.first("begin").get("versions"))
+    if outcome.state is not State.OK or not ran:
+        return outcome
+    reason = f"{ran}: register {cell.profile.name} again (`quantfarm device add --again`), so that its builds are known"
+    return Outcome(state=State.FAILED, stage="start", reason=reason)
 
 
 def _failure(events: Trace, left: Exit) -> Outcome:
