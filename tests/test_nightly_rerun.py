@@ -49,7 +49,7 @@ def test_old_and_new_take_turns_and_the_slower_one_shows(stored: Home) -> None:
 
 def test_another_metric_of_the_same_rerun_needs_no_run(stored: Home) -> None:
     speed = interleaved(stored, OLD, NEW, pairs=3, **ASKED)
-    memory = interleaved(stored, OLD, NEW, pairs=3, **(ASKED | {"metric": "resident_peak"}))
+    memory = interleaved(stored, OLD, NEW, pairs=3, **{**ASKED, "metric": "resident_peak"})
     assert memory.sweep == speed.sweep
     assert all(new > old for old, new in zip(memory.old, memory.new, strict=True))
     assert len(landed(stored)) == 6
@@ -68,8 +68,8 @@ def test_one_that_was_cut_off_is_begun_anew_and_what_it_landed_stays(stored: Hom
 
 
 def test_without_a_night_each_is_measured_anew(stored: Home) -> None:
-    assert repeat(stored, NEW, launches=2, **(ASKED | {"night": ""}))
-    assert repeat(stored, NEW, launches=2, **(ASKED | {"night": ""}))
+    assert repeat(stored, NEW, launches=2, **{**ASKED, "night": ""})
+    assert repeat(stored, NEW, launches=2, **{**ASKED, "night": ""})
     assert len(landed(stored)) == 4
 
 
