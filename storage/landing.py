@@ -64,9 +64,12 @@ class TraceWriter:
 
 def sweep_up(home: Home) -> None:
     """Removes traces that dead processes were writing, and those whose landing was killed before the cell's file."""
+    alive: dict[str, bool] = {}  # of many lanes, all of one process
     for left in home.partial_traces.glob("*.jsonl"):
         stem, _, mark = left.stem.rpartition(".")
-        if not processes.alive(mark):
+        if mark not in alive:
+            alive[mark] = processes.alive(mark)
+        if not alive[mark]:
             _remove_half_landed(home, stem, left)
             left.unlink(missing_ok=True)
 

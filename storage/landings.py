@@ -1,20 +1,18 @@
-"""What has landed: an index over the cells' folder, read again when the folder has changed."""
+"""What has landed: who asks for one cell, and who asks for all."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from quantfarm import codec
 from quantfarm.nouns import Landed, State
 from storage.home import Home
+from storage.landed_index import index_of
 from storage.names import cell_path, parse_stem
 
-#: A folder's time stamp is trusted when it is older than this: two changes may share one tick of the clock.
-TICK_NS = 100_000_000
+#: So many contents are kept for those who ask twice; a farm has more than should be held in memory.
+KEPT = 256
 
 
 class Landings:
@@ -26,9 +24,8 @@ class Landings:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.problems: dict[str, str] = {}
-        self._attempts: dict[str, set[int]] = {}
         self._read: dict[tuple[str, int], Landed | None] = {}
-        self._seen = 0
+        self._index = index_of(home.root / "cells")
 
     def finished(self, cell_id: str, night: str = "") -> bool:
         """Whether some attempt is ok; one of this night where a night is named."""
@@ -43,13 +40,11 @@ class Landings:
 
     def next_attempt(self, cell_id: str) -> int:
         """One more than every attempt that has landed, readable or not."""
-        self._refresh()
-        return max(self._attempts.get(cell_id, ()), default=0) + 1
+        return max(self._index.of(cell_id), default=0) + 1
 
     def keys(self) -> set[tuple[str, int]]:
         """(cell id, attempt) of every landed file."""
-        self._refresh()
-        return {(cell_id, attempt) for cell_id, attempts in self._attempts.items() for attempt in attempts}
+        return {(cell_id, attempt) for cell_id, attempts in self._index.all().items() for attempt in attempts}
 
     def all(self) -> Iterator[Landed]:
         """Every readable landed attempt, in the order of their names; see `problems` for the others."""
@@ -62,6 +57,8 @@ class Landings:
         key = (cell_id, attempt)
         if key not in self._read:
             path = cell_path(self.home, cell_id, attempt)
+            while len(self._read) >= KEPT:
+                del self._read[next(iter(self._read))]
             try:
                 self._read[key] = read_landed(path)
             except FileNotFoundError:
@@ -72,30 +69,9 @@ class Landings:
         return self._read[key]
 
     def _of(self, cell_id: str) -> Iterator[Landed]:
-        self._refresh()
-        for attempt in sorted(self._attempts.get(cell_id, ())):
+        for attempt in self._index.of(cell_id):
             if (landed := self.get(cell_id, attempt)) is not None:
                 yield landed
-
-    def _refresh(self) -> None:
-        folder = self.home.root / "cells"  # not made: a look changes nothing
-        if not folder.exists():
-            return
-        now = time.time_ns()
-        seen = folder.stat().st_mtime_ns
-        if seen == self._seen:
-            return
-        self._attempts = _scan(folder, ".json")
-        self._seen = seen if now - seen > TICK_NS else 0
-
-
-def _scan(folder: Path, suffix: str) -> dict[str, set[int]]:
-    found: dict[str, set[int]] = defaultdict(set)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.endswith(suffix) and (key := parse_stem(entry.name[: -len(suffix)])):
-                found[key[0]].add(key[1])
-    return found
 
 
 def read_landed(path: Path) -> Landed:
