@@ -24,5 +24,5 @@ def serve(
     PREFECT_API_URL names a server to use; else one is started on loopback, and ends with this.
     """
     console = Console(soft_wrap=True)
-    every_s = check_every * MINUTE if check_every else None
-    serving.run(Home.default(), port, every_s, lambda text: console.print(text, markup=False, highlight=False))
+    served = serving.Served(check_every_s=check_every * MINUTE if check_every else None)
+    serving.run(Home.default(), port, served, lambda text: console.print(text, markup=False, highlight=False))

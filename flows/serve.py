@@ -1,32 +1,41 @@
-"""Serve what Prefect's UI can start: sweeps, registering devices, checking them. A server of our own on loopback
-where none is named by PREFECT_API_URL; it ends with us.
+"""Serve what Prefect's UI can start: sweeps, registering devices, checking them.
+
+`python -m flows.serve` is the serving process of `quantfarm up`. `quantfarm serve` is the same, with a server of its
+own on loopback where none is named by PREFECT_API_URL; it ends with us.
 
 Nothing here imports Prefect before its settings are made.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import socket
-import subprocess
-import sys
+import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from flows import reaper, settings
-from quantfarm.errors import FarmError, UsageError
+from flows import deployments, nightly_files, reaper, settings
+from flows.up import ports, servers
+from flows.up.kept import Kept, Part
+from quantfarm.errors import FarmError
 from storage.home import Home
 
-HOST = "127.0.0.1"
-PORT = 4200
+PORT = servers.PORT
+HOUR = 3600.0
 #: A first start makes the server's database.
-START_S = 120.0
-STOP_S = 20.0
+START_S = 180.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What is served. `check_every_s`: None: devices are checked when somebody asks."""
+
+    check_every_s: float | None = None
+    nightly: bool = False
+    beat: Path | None = None  # a file that tells whoever watches that we live
 
 
 @contextmanager
@@ -35,91 +44,87 @@ def server(home: Home, port: int, tell: Callable[[str], None]) -> Iterator[str]:
 
     Raises UsageError where the port is taken, FarmError where the server does not start.
     """
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")  # a run's log is what its reader has
-    settings.prepare(home)
+    settings.prepare_served(home)
     if given := os.environ.get("PREFECT_API_URL"):
         yield given
         return
-    _free(port)
-    url = f"http://{HOST}:{port}/api"
+    ports.need(port, "--port", "Prefect's server and UI")
     tell("starting a Prefect server (about 20 s the first time)")
     keeper = reaper.start()  # ends the server even when we are killed
-    log = home.prefect / "server.log"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command,
-            stdout=file,
-            stderr=file,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, **_own_pages(url)},
+    own = servers.Server(port)
+    kept = Kept(
+        Part(
+            name="the Prefect server",
+            command=own.command,
+            environment=own.environment,
+            log=home.prefect / "server.log",
+            answers=lambda _pid: own.api.healthy(),
         )
+    )
     try:
-        _await(f"{url}/health", process, log)
-        os.environ["PREFECT_API_URL"] = url
-        yield url
+        _await(kept)
+        os.environ["PREFECT_API_URL"] = own.url
+        yield own.url
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        kept.stop()
         if keeper.stdin:
             keeper.stdin.close()
 
 
-def _own_pages(url: str) -> dict[str, str]:
-    """The server's pages ask this port and not the default one; pages of others may ask nothing."""
-    return {"PREFECT_SERVER_UI_API_URL": url, "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url.removesuffix("/api")}
-
-
-def _free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise UsageError(
-                f"port {port} of {HOST} cannot be had ({error.strerror}): if a Prefect server is there, set "
-                f"PREFECT_API_URL=http://{HOST}:{port}/api, else give another --port"
-            ) from error
-
-
-def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await(kept: Kept) -> None:
     end = time.monotonic() + START_S
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise FarmError(f"the Prefect server ended at once; its log is {log}")
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own server
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise FarmError(f"the Prefect server did not start within {START_S:g} s; its log is {log}")
+    while kept.state != "up":
+        kept.look(lambda _name: True, lambda _text: None)
+        if kept.restarts:
+            raise FarmError(f"the Prefect server {kept.problem} (its log is {kept.part.log})")
+        if time.monotonic() > end:
+            raise FarmError(f"the Prefect server did not start within {START_S:g} s; its log is {kept.part.log}")
+        time.sleep(0.1)
 
 
-def deployments(check_every_s: float | None) -> list[Any]:
-    """What is served; checks run by themselves only when asked for."""
-    from prefect.types.entrypoint import EntrypointType  # noqa: PLC0415 - after Prefect's settings
-
-    from flows.deployed import check_devices, register_device  # noqa: PLC0415
-    from flows.sweep import sweep  # noqa: PLC0415
-
-    flows: dict[str, Any] = {"sweep": sweep, "register-device": register_device, "check-devices": check_devices}
-    every = {"check-devices": timedelta(seconds=check_every_s)} if check_every_s else {}
-    return [
-        # Named by its module: run from a path, a flow's own module is another one than its helpers import.
-        one.to_deployment(name, entrypoint_type=EntrypointType.MODULE_PATH, interval=every.get(name))
-        for name, one in flows.items()
-    ]
+def _nights(home: Home, tell: Callable[[str], None]) -> deployments.Cron | None:
+    """When the watch list is measured; None where it cannot be read, which is told and looked at again at a start."""
+    try:
+        when = nightly_files.read(home).schedule
+    except FarmError as error:
+        tell(f"no nightly runs: {error}")
+        return None
+    return deployments.Cron(when.cron, when.timezone)
 
 
-def run(home: Home, port: int, check_every_s: float | None, tell: Callable[[str], None]) -> None:
+def serve(home: Home, served: Served, tell: Callable[[str], None]) -> None:
+    """Registers the deployments with the server of PREFECT_API_URL, and starts their runs until it is told to end."""
+    from flows.serving import Serving  # noqa: PLC0415 - after Prefect's settings
+
+    made = deployments.deployments(home, served.check_every_s, _nights(home, tell) if served.nightly else None)
+    tell(f"deployments: {', '.join(one.name for one in made)}")
+    over = threading.Event()
+    follower = threading.Thread(target=deployments.follow, args=(home, made, over.wait), daemon=True)
+    follower.start()
+    try:
+        Serving(served.beat).serve(made)
+    finally:
+        over.set()
+
+
+def run(home: Home, port: int, served: Served, tell: Callable[[str], None]) -> None:
     """Serves until it is interrupted."""
     with server(home, port, tell) as url:
-        from prefect import serve  # noqa: PLC0415 - after Prefect's settings
+        tell(f"Prefect's UI: {url.removesuffix('/api')}")
+        serve(home, served, tell)
 
-        made = deployments(check_every_s)
-        tell(f"Prefect's UI: {url.removesuffix('/api')} (deployments: sweep, register-device, check-devices)")
-        serve(*made, print_starting_message=False)
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description="The serving process of quantfarm up.")
+    parser.add_argument("--beat", type=Path)
+    parser.add_argument("--check-every", type=float, help="seconds between checks of all devices")
+    parser.add_argument("--nightly", action="store_true")
+    given = parser.parse_args()
+    home = Home.default()
+    settings.prepare_served(home)
+    served = Served(check_every_s=given.check_every, nightly=given.nightly, beat=given.beat)
+    serve(home, served, lambda text: print(text, flush=True))  # noqa: T201 - into the part's log
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,121 @@
+"""The farm while it is up: its parts kept running, itself looked at, its state written down."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from flows import automations, reaper
+from flows.up import late, logs, state
+from flows.up.api import NoAnswer
+from flows.up.kept import Kept
+from flows.up.parts import Wish
+from quantfarm.errors import FarmError
+from storage import processes
+from storage.home import Home
+
+TICK_S = 0.25
+WRITE_EVERY_S = 3.0
+NOTES = 20
+
+
+@dataclass(slots=True)
+class Farm:
+    """`tell` gets what a person should see; it is also in HOME/up/up.log."""
+
+    home: Home
+    wish: Wish
+    parts: list[Kept]
+    tell: Callable[[str], None]
+    since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    notes: list[str] = field(default_factory=list[str])
+    said_up: bool = False
+    _prepared: bool = False
+    _written: float = 0.0
+
+    def say(self, text: str) -> None:
+        line = f"{datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')} {text}"
+        self.notes = [*self.notes, line][-NOTES:]
+        log = state.folder(self.home) / "up.log"
+        logs.bound(log)
+        try:
+            with log.open("a") as file:
+                file.write(line + "\n")
+        except OSError:  # a full disk: said where it hurts
+            pass
+        self.tell(text)
+
+    def ready(self, name: str) -> bool:
+        """Whether a part answers, and what must be done with it first is done."""
+        found = next((one for one in self.parts if one.part.name == name), None)
+        return found is not None and found.state == "up" and (name != "server" or self._prepared)
+
+    @property
+    def up(self) -> bool:
+        return all(one.state == "up" for one in self.parts)
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Until somebody asks to stop."""
+        while not stopped():
+            self.tick()
+            time.sleep(TICK_S)
+
+    def tick(self) -> None:
+        before = [(one.state, one.restarts) for one in self.parts]
+        for one in self.parts:
+            one.look(self.ready, self.say)
+        if not self._prepared and self.parts[0].state == "up":
+            self._prepare()
+        if self.up and not self.said_up:
+            self.said_up = True
+            self.say("everything is up")
+        changed = before != [(one.state, one.restarts) for one in self.parts]
+        if changed or time.monotonic() - self._written > WRITE_EVERY_S:
+            self.write()
+
+    def _prepare(self) -> None:
+        """Before the first run is started: what was missed runs once, and what dies silently is noticed."""
+        api = self.wish.server.api
+        try:
+            for name, many in late.tidy(api).items():
+                self.say(f"{name}: {many} missed runs were cancelled, the newest is run")
+            if done := automations.ensure(api):
+                self.say(f"the automation for runs whose process is gone: {done}")
+        except NoAnswer as error:
+            return self.say(f"not yet: {error}")
+        self._prepared = True
+        return None
+
+    def write(self) -> None:
+        self._written = time.monotonic()
+        for one in self.parts:
+            logs.bound(one.part.log)
+        try:
+            state.write(self.home, self.told())
+        except FarmError as error:
+            self.tell(str(error))
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "mark": processes.mark(),
+            "token": os.environ.get(reaper.MARK, ""),
+            "since": self.since,
+            "home": str(self.home.root),
+            "up": self.up,
+            "parts": [one.told() for one in self.parts],
+            "notes": self.notes,
+        }
+
+    def stop(self) -> None:
+        """The last started ends first; then whatever they left."""
+        self.say("stopping")
+        for one in reversed(self.parts):
+            one.stop()
+        if token := os.environ.get(reaper.MARK):
+            reaper.reap(token)
+        self.write()
