@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from agents import Agent, AgentError, scripts
 from agents.shell_run import clean
+from quantfarm.toolchain.process import explain
 
 #: The oldest Python that will do where nothing is said.
 OLDEST = "3.9"
@@ -19,6 +20,8 @@ VERSION = re.compile(r"3\.(\d{1,2})(\.\d+)?")
 #: Some requirements are compiled on the device.
 LIMIT_S = 2 * 3600.0
 NO_PYTHON = 3
+#: Lines of what pip or uv said that are kept to explain a failure, and characters of each.
+SAID, LINE = 400, 300
 PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
 
 
@@ -42,7 +45,7 @@ def environment(
     if not version:
         raise ValueError(f"'{oldest}' is no version of Python 3")
     mark = scripts.nonce()
-    last: deque[str] = deque(maxlen=5)
+    last: deque[str] = deque(maxlen=SAID)
     found: list[str] = []
 
     def told(line: str) -> None:
@@ -50,7 +53,7 @@ def environment(
         if head == mark:
             found.append(rest.removeprefix("python "))
         else:
-            last.append(clean(line.strip())[:300])
+            last.append(clean(line.strip())[:LINE])
             on_line(line)
 
     what = "\n".join((oldest, python, *sorted(requirements)))
@@ -59,16 +62,18 @@ def environment(
     left = agent.run([*command, *requirements], on_line=told, limit_s=limit_s, stopped=stopped)
     if left.code == 0 and not left.reason and found and PATH.fullmatch(found[0]):
         return found[0]
-    raise _failed(agent.profile.name, requirements, left.code, left.reason or " | ".join(last) or clean(left.stderr))
+    said = list(last) or [clean(left.stderr)]
+    raise _failed(agent.profile.name, requirements, left.code, left.reason, said)
 
 
-def _failed(device: str, requirements: Sequence[str], code: int, why: str) -> AgentError:
-    if code == NO_PYTHON:
+def _failed(device: str, requirements: Sequence[str], code: int, reason: str, said: Sequence[str]) -> AgentError:
+    if code == NO_PYTHON and not reason:
         message = (
-            f"{device} has {why.rsplit(' | ', 1)[-1]}: install one, name it in the device's option `python`, "
+            f"{device} has {said[-1]}: install one, name it in the device's option `python`, "
             "or use a runtime that needs no Python there (llama_bench)"
         )
     else:
         wanted = ", ".join(requirements)
+        why = reason or explain("\n".join(said))
         message = f"the environment of {device} for {wanted} could not be made: {why}"
     return AgentError(message, stage="environment", retryable=False)

@@ -21,6 +21,8 @@ from quantfarm.toolchain.news import Step, Tell, nobody
 from quantfarm.toolchain.process import run
 
 MARK = "finished"
+#: Where pip's settings may stand: what stands in a later one counts.
+SECTIONS = ("global", "site", "user", "install", ":env:")
 #: pip's setting -> uv's variable for the same.
 FOR_UV = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -80,17 +82,17 @@ def program(name: str, package: str, tell: Tell = nobody) -> Path:
 
 
 def pip_settings(python: Path) -> dict[str, str]:
-    """pip's settings in effect (files and variables), e.g. {"find-links": …}; the later source wins."""
+    """pip's settings in effect, e.g. {"find-links": …}: a variable before a file, `[install]` before `[global]`."""
     said = subprocess.run(
         [str(python), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
-    settings: dict[str, str] = {}
-    for line in said.splitlines():
+    found: dict[tuple[str, str], str] = {}
+    for line in said.splitlines():  # pip lists them by name
         name, _, value = line.partition("=")
         section, _, key = name.rpartition(".")
-        if section in ("global", "install", "site", "user", ":env:") and value:
-            settings[key] = str(ast.literal_eval(value))
-    return settings
+        if section in SECTIONS and value:
+            found[section, key] = str(ast.literal_eval(value))
+    return {key: value for (_, key), value in sorted(found.items(), key=lambda item: SECTIONS.index(item[0][0]))}
 
 
 def uv_variables(settings: Mapping[str, str]) -> dict[str, str]:
@@ -113,7 +115,11 @@ def environment(name: str, requirements: Sequence[str], tell: Tell = nobody, *, 
     with cache.locked(path.with_suffix(".lock"), _say(tell)) as held:
         if not (path / MARK).exists():
             shutil.rmtree(path, ignore_errors=True)
-            _install(path, name, requirements, tell, (held, *keep_fds))
+            try:
+                _install(path, name, requirements, tell, (held, *keep_fds))
+            except BaseException:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
             (path / MARK).touch()
     return path
 

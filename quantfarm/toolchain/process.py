@@ -34,13 +34,20 @@ KNOWN = {
 }
 
 
+#: What pip says around an error, whatever it was.
+FRAME = (
+    *("subprocess-exited-with-error", "metadata-generation-failed", "Encountered error while", "Failed building"),
+    *("This error originates from a subprocess", "See above for"),
+)
+
+
 def explain(log: str) -> str:
     """What a user can do about a failed program, from its log; else the last line that speaks of an error."""
     for said, advice in KNOWN.items():
         if said in log:
             return advice
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
+    errors = [line for line in lines if "error" in line.lower() and not any(said in line for said in FRAME)]
     return (errors or lines or ["it said nothing"])[-1][:300]
 
 
