@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import series_file
+from cli import alerts, series_file
 from cli.output import print_json
 from quantfarm.errors import UsageError, unknown
 from quantfarm.statistics.changes import Settings
 from quantfarm.statistics.series import Night, Segment, changes_in, segments
 
 app = typer.Typer(help="What changed from night to night.", no_args_is_help=True)
+alerts.add_to(app)
 USUAL = Settings()
 #: More forks of one series than this are counted instead of told one by one.
 FORKS_TOLD = 5

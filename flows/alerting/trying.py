@@ -1,0 +1,41 @@
+"""A test message to the sinks, so that a person sees today that alerts will arrive."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+
+from flows import settings as prefect_settings
+from flows.alerting import settings
+from flows.alerting.sinks import NotSent, Sink
+from flows.alerting.telling import FAILED, SENT, Sent
+from quantfarm.errors import UsageError, unknown
+from quantfarm.nightly.message import Message, trial
+from storage.home import Home
+
+
+def try_all(home: Home, name: str = "") -> list[Sent]:
+    """All sinks, or the one named. Nothing is written into the journal. Raises UsageError for an unknown name."""
+    sinks = settings.read(home)
+    if name and name not in {one.name for one in sinks}:
+        raise unknown("sink", name, [one.name for one in sinks], str(settings.path(home)))
+    if not sinks:
+        raise UsageError(f"there are no sinks: name some in {settings.path(home)} (docs/nightly.md)")
+    prefect_settings.prepare(home)
+    message = trial(f"{_user()} at {socket.gethostname()}")
+    return [_try(home, one, message) for one in sinks if name in ("", one.name)]
+
+
+def _try(home: Home, sink: Sink, message: Message) -> Sent:
+    try:
+        remark = sink.send(home, message, again=False)
+    except NotSent as error:
+        return Sent(sink=sink.name, state=FAILED, reason=str(error))
+    return Sent(sink=sink.name, state=SENT, reason=remark)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "somebody"
