@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 #: What a build of a runtime brings with it, beside its name.
-WITH_BUILD = frozenset({"build", "versions", "features", "library", "backend"})
+WITH_BUILD = frozenset({"build", "versions", "features", "library", "backend", "settings"})
 #: What says that another file was measured.
 WITH_ARTIFACT = frozenset({"artifact", "recipe"})
 
@@ -53,8 +53,8 @@ def attributes(
     found: dict[str, Any] = {
         "chip": chip,
         "build": build,
-        "recipe": recipe,
         "artifact": artifact,
+        "recipe": "" if artifact else recipe,  # the same file may be made by a newer tool
         "parameters": _words(parameters),
         "os": conditions.get("os"),
         "system": system,
