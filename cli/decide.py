@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cli import measured
+from flows import measured
 from quantfarm import decide
 from quantfarm.candidates import Candidate
 from quantfarm.errors import FarmError

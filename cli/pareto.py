@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import decide, measured
+from cli import decide
 from cli.output import print_json
+from flows import measured
 from quantfarm.candidates import Candidate
 from quantfarm.errors import UsageError
 from quantfarm.statistics.frontier import Standing

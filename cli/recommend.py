@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import measured
 from cli.output import print_json
+from flows import measured
 from quantfarm import decide
 from quantfarm.decide import Recommendation
 from storage.home import Home

@@ -1,4 +1,4 @@
-"""What can be started from Prefect's UI besides a sweep: registering a device, and checking devices."""
+"""What can be started from Prefect's UI besides sweeps and nights: devices, the report, the database."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import checks, register
+from flows import artifacts, checks, register, reporting
 from flows.progress import News, listening
 from flows.register import Wanted
 from flows.steps import Step
 from quantfarm.errors import FarmError
 from storage.home import Home
-from storage.ingest import ingest
+from storage.ingest import ingest, rebuild
 
 #: Results are files of the farm's, never Prefect's.
 PLAIN: dict[str, Any] = {"persist_result": False, "log_prints": False}
@@ -34,7 +34,10 @@ class _Log:
 
     def tell(self, news: News) -> None:
         if news.text:
-            self._log.info("%s", news.text)
+            self.say(news.text)
+
+    def say(self, text: str) -> None:
+        self._log.info("%s", text)
 
 
 @flow(name="register-device", flow_run_name="register {name}", **PLAIN)
@@ -98,3 +101,31 @@ def check_devices(names: list[str] | None = None) -> State[Any]:
         ingest(home)
     text = "; ".join(f"{one.device} is {one.state}: {one.text}" for one in done) or "no device is registered"
     return Completed(message=text) if all(one.ok for one in done) else Failed(message=text)
+
+
+@flow(name="report", **PLAIN)
+def report(device: str = "", model: str = "") -> State[Any]:
+    """Write BENCHMARK.md and its plots into the farm's report folder: tables, frontiers, defaults, conditions.
+
+    Args:
+        device: only this device; empty: all
+        model: only this model; empty: all
+    """
+    home = Home.default()
+    try:
+        written = reporting.write(home, home.report, device or None, model or None)
+    except FarmError as error:
+        return Failed(message=str(error))
+    artifacts.markdown("benchmark", written[0].read_text("utf-8"), f"{written[0]}")
+    return Completed(message=f"wrote {written[0]} and {len(written) - 1} plots")
+
+
+@flow(name="rebuild-database", **PLAIN)
+def rebuild_database() -> State[Any]:
+    """Make the database anew from the landed files, which are the truth, and publish it."""
+    log = _Log()
+    try:
+        version = rebuild(Home.default(), on_wait=lambda who: log.say(f"the database is in use by {who}; waiting"))
+    except FarmError as error:
+        return Failed(message=str(error))
+    return Completed(message=f"the database was made anew from the landed files: version {version}")

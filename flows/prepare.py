@@ -58,8 +58,16 @@ def check(home: Home, sweep: Sweep) -> None:
             make.check_text(_host(home), made, file, texts.keep(home, texts.read(sweep)), texts.name(sweep))
 
 
-def prepare(home: Home, sweep: Sweep) -> Prepared:
-    """Raises UsageError for what cannot be done as asked; downloads and converts the model where needed."""
+def new_id() -> str:
+    """Sorts by time; of no other process, and of no other moment of this one."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+def prepare(home: Home, sweep: Sweep, sweep_id: str = "") -> Prepared:
+    """`sweep_id`: of one that is gone on with. Downloads and converts the model where needed.
+
+    Raises UsageError for what cannot be done as asked.
+    """
     profiles = devices.chosen(home, sweep)
     text = texts.read(sweep)
     source, file = sources.fetch(sweep.model)
@@ -67,7 +75,7 @@ def prepare(home: Home, sweep: Sweep) -> Prepared:
     kept = texts.keep(home, text)
     make.check_text(_host(home), made, file, kept, texts.name(sweep))
     return Prepared(
-        id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}-{secrets.token_hex(2)}",
+        id=sweep_id or new_id(),
         sweep=sweep,
         plan=made,
         source=source,

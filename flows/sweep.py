@@ -28,7 +28,7 @@ from flows.progress import tell
 from flows.station import Station
 from flows.stopping import Stopped
 from quantfarm import planning, sweeps
-from quantfarm.errors import FarmError
+from quantfarm.errors import FarmError, UsageError
 from quantfarm.nouns import Artifact, Cell, Landed, State, Variant
 from quantfarm.runtimes import runtime
 from storage.artifacts import Artifacts
@@ -36,7 +36,7 @@ from storage.atomic import NoRoom
 from storage.home import Home
 from storage.ingest import ingest
 from storage.landing import Landings
-from storage.sweeps import finish, record
+from storage.sweeps import find, finish, record
 from storage.sweeps import running as alive
 
 #: Plain calls in order: inputs are not hashed, results not kept (landed files are the results).
@@ -201,7 +201,8 @@ def sweep(
     notes: str = "",
     night: str = "",
     priority: int = 0,
-) -> dict[str, Any]:
+    resume: str = "",
+) -> dict[str, Any] | PrefectState[Any]:
     """Measure a model's quantizations on devices. What is cut off goes on where it was when it is run again.
 
     Args:
@@ -222,18 +223,38 @@ def sweep(
         notes: kept with the sweep
         night: ISO date: measure what was not yet measured for that night
         priority: who measures first where two wait for a device; nightly: -5
+        resume: id of an unfinished sweep to go on with as it was asked for; everything else here is then passed over
 
     Returns the counts `ok`, `failed`, `known` (were there already), `waiting` (for a device that is not well),
-    `skipped`, the sweep's id and the database version published. Raises UsageError before anything runs.
+    `skipped`, the sweep's id and the database version published. A request that cannot be carried out is refused
+    before anything runs: the state is Failed with the reason, which is raised where a program calls the flow.
     """
-    asked = {name: value for name, value in locals().items() if value is not None}
-    home = Home.default()
-    prepared = prepare(home, sweeps.request(asked, "the request"))
-    record(home, prepared.id, prepared.source.name, prepared.sweep.model_dump(mode="json"), prepared.plan)
-    tell("plan", plan=prepared.plan)
-    tally = Tally()
+    asked = {name: value for name, value in locals().items() if value is not None and name != "resume"}
+    try:
+        return _sweep(Home.default(), asked, resume)
+    except FarmError as error:  # a message for a person, not a traceback; who calls the flow gets it raised
+        return Failed(message=str(error), data=error)
+
+
+def _sweep(home: Home, asked: dict[str, Any], resume: str) -> dict[str, Any]:
+    prepared = _gone_on_with(home, resume) if resume else prepare(home, sweeps.request(asked, "the request"))
     with alive(home, prepared.id):
-        return _until_it_ends(_Sweep(home, prepared, threading.Event(), {}, {}, set()), tally)
+        if not resume:
+            request = prepared.sweep.model_dump(mode="json")
+            record(home, prepared.id, prepared.source.name, request, prepared.plan)
+        tell("plan", plan=prepared.plan)
+        return _until_it_ends(_Sweep(home, prepared, threading.Event(), {}, {}, set()), Tally())
+
+
+def _gone_on_with(home: Home, sweep_id: str) -> Prepared:
+    """Raises UsageError for one that cannot be gone on with, and for one that can no longer be done as asked."""
+    known = find(home, sweep_id)
+    try:
+        return prepare(home, sweeps.request(known.request, f"sweep {sweep_id}"), sweep_id)
+    except UsageError:
+        if not known.alive:
+            finish(home, sweep_id, "refused")
+        raise
 
 
 def _until_it_ends(running: _Sweep, tally: Tally) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What has been measured, as the verbs that decide need it: the candidates of one device and model."""
+"""What has been measured, as those who decide need it: the candidates of one device and model."""
 
 from __future__ import annotations
 
