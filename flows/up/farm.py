@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows import automations, reaper
-from flows.up import late, logs, state
+from flows.up import going_on, late, logs, state
 from flows.up.api import NoAnswer
 from flows.up.kept import Kept
-from flows.up.parts import Wish
+from flows.up.parts import Wish, dashboard_app
+from flows.up.watch import Watch
 from quantfarm.errors import FarmError
 from storage import processes
 from storage.home import Home
@@ -21,21 +22,39 @@ from storage.home import Home
 TICK_S = 0.25
 WRITE_EVERY_S = 3.0
 NOTES = 20
+NO_DASHBOARD = "the dashboard is not part of this installation yet"
 
 
 @dataclass(slots=True)
 class Farm:
-    """`tell` gets what a person should see; it is also in HOME/up/up.log."""
+    """`tell` gets what a person should see; it is also in HOME/up/up.log. `go_on`: unfinished sweeps to go on with."""
 
     home: Home
     wish: Wish
     parts: list[Kept]
     tell: Callable[[str], None]
+    go_on: frozenset[str] = frozenset()
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     notes: list[str] = field(default_factory=list[str])
-    said_up: bool = False
+    watch: Watch = field(init=False)
+    _said_up: bool = False
     _prepared: bool = False
     _written: float = 0.0
+
+    def __post_init__(self) -> None:
+        api = self.wish.server.api
+        left = {one.sweep for one in going_on.cut_off(self.home)} - self.go_on
+        going = going_on.GoingOn(self.home, api, self.say, left=left)
+        going.start_with(self.go_on)
+        self.watch = Watch(
+            home=self.home,
+            api=api,
+            nightly=self.wish.nightly,
+            say=self.say,
+            answers=lambda: self.ready("server") and self.ready("serving"),
+            serving=lambda: self._pid("serving"),
+            going_on=going,
+        )
 
     def say(self, text: str) -> None:
         line = f"{datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')} {text}"
@@ -54,12 +73,17 @@ class Farm:
         found = next((one for one in self.parts if one.part.name == name), None)
         return found is not None and found.state == "up" and (name != "server" or self._prepared)
 
+    def _pid(self, name: str) -> int:
+        found = next((one.process for one in self.parts if one.part.name == name), None)
+        return found.pid if found else 0
+
     @property
     def up(self) -> bool:
         return all(one.state == "up" for one in self.parts)
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Until somebody asks to stop."""
+        self.watch.start()
         while not stopped():
             self.tick()
             time.sleep(TICK_S)
@@ -67,12 +91,17 @@ class Farm:
     def tick(self) -> None:
         before = [(one.state, one.restarts) for one in self.parts]
         for one in self.parts:
+            restarts = one.restarts
             one.look(self.ready, self.say)
+            if one.restarts > restarts:
+                self.watch.going_on.hurt()
         if not self._prepared and self.parts[0].state == "up":
             self._prepare()
-        if self.up and not self.said_up:
-            self.said_up = True
-            self.say("everything is up")
+        if self.up and not self._said_up:
+            self._said_up = True
+            self.say("everything is up: " + ", ".join(f"{one.part.name} {one.part.url}".strip() for one in self.parts))
+            if not dashboard_app():
+                self.say(NO_DASHBOARD)
         changed = before != [(one.state, one.restarts) for one in self.parts]
         if changed or time.monotonic() - self._written > WRITE_EVERY_S:
             self.write()
@@ -108,12 +137,18 @@ class Farm:
             "home": str(self.home.root),
             "up": self.up,
             "parts": [one.told() for one in self.parts],
+            "checks": self.watch.rows,
+            "sweeps": self.watch.going_on.rows,
+            "runs": self.watch.runs.pids,
+            "missing": [] if dashboard_app() else [NO_DASHBOARD],
             "notes": self.notes,
         }
 
     def stop(self) -> None:
         """The last started ends first; then whatever they left."""
         self.say("stopping")
+        going_on.interrupt(self.home)
+        self.watch.stop()
         for one in reversed(self.parts):
             one.stop()
         if token := os.environ.get(reaper.MARK):

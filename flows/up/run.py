@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from flows import reaper, settings
-from flows.up import state
+from flows.up import going_on, state
 from flows.up.farm import Farm
 from flows.up.kept import Kept
 from flows.up.parts import Wish, all_parts
@@ -17,8 +17,11 @@ from storage import processes
 from storage.home import Home
 
 
-def run(home: Home, wish: Wish, tell: Callable[[str], None]) -> None:
-    """Until Ctrl-C or TERM. Raises UsageError where the farm is up already or a port is taken."""
+def run(home: Home, wish: Wish, tell: Callable[[str], None], ask: Callable[[str], bool] | None = None) -> None:
+    """Until Ctrl-C or TERM. `ask` puts a question that is answered with yes or no, where there is somebody to answer.
+
+    Raises UsageError where the farm is up already or a port is taken.
+    """
     if given := os.environ.get("PREFECT_API_URL"):
         raise UsageError(
             f"PREFECT_API_URL names a server ({given}), and `quantfarm up` starts one of its own: unset it, or serve "
@@ -27,8 +30,10 @@ def run(home: Home, wish: Wish, tell: Callable[[str], None]) -> None:
     with state.only_one(home):
         _take_over(home, tell)
         settings.prepare_served(home)
+        parts = [Kept(part) for part in all_parts(home, wish)]
+        chosen = _unfinished(home, wish.go_on, tell, ask)
         keeper = reaper.start()  # ends our parts even when we are killed
-        farm = Farm(home, wish, [Kept(part) for part in all_parts(home, wish)], tell)
+        farm = Farm(home, wish, parts, tell, chosen)
         stopping = threading.Event()
         for one in (signal.SIGINT, signal.SIGTERM):
             signal.signal(one, lambda _signal, _frame: stopping.set())
@@ -50,3 +55,23 @@ def _take_over(home: Home, tell: Callable[[str], None]) -> None:
         tell(f"the last `quantfarm up` was killed: ending what it left ({', '.join(one['name'] for one in left)})")
     if left or not found.get("stopped"):
         reaper.reap(str(found["token"]))
+
+
+def _unfinished(
+    home: Home, go_on: bool | None, tell: Callable[[str], None], ask: Callable[[str], bool] | None
+) -> frozenset[str]:
+    """Lists what was cut off, with how far it is; the sweeps to go on with."""
+    found = going_on.cut_off(home)
+    if not found:
+        return frozenset()
+    for one in found:
+        tell(f"unfinished: {going_on.line(one)}")
+    if go_on is None:
+        go_on = ask("Go on with what is unfinished?") if ask else False
+        if not ask:
+            tell("to go on with them: quantfarm up --go-on")
+    if not go_on:
+        return frozenset()
+    chosen = frozenset(one.sweep for one in found)
+    going_on.forget(home, chosen)
+    return chosen
