@@ -53,7 +53,7 @@ def regression(
 
 
 def silence(
-    series: SeriesKey | None = None, night: str = "2026-11-12", reason: str = "attic does not answer"
+    series: SeriesKey | None = None, night: str = "2026-11-12", reason: str = "no answer from attic"
 ) -> Verdict:
     return Verdict(series=series or key("attic"), kind=Kind.NO_DATA, reason=reason, night=night, last_good="2026-11-11")
 

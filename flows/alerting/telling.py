@@ -47,14 +47,14 @@ def tell(home: Home, report: NightReport, links: Links | None = None) -> list[Se
         with alerts.telling():
             alerts.add(night_row(alerts.standing(), report, [one.name for one in sinks]))
             sent = [_tell(home, alerts, one, report, links or Links()) for one in sinks]
-            return [*sent, *_without_sinks(alerts, sinks, sent)]
+            return [*sent, *_without_sinks(alerts, sinks, report)]
     except (FarmError, OSError) as error:
         return [Sent(sink="", state=FAILED, reason=shown(error))]
 
 
-def _without_sinks(alerts: Alerts, sinks: Sequence[Sink], sent: Sequence[Sent]) -> list[Sent]:
+def _without_sinks(alerts: Alerts, sinks: Sequence[Sink], report: NightReport) -> list[Sent]:
     """Said once: that nobody is told outside of Prefect."""
-    if any(one.kind != "event" for one in sinks) or all(one.state == NOTHING for one in sent):
+    if any(one.kind != "event" for one in sinks) or not any(one.alerts for one in report.verdicts):
         return []
     if alerts.standing().said_no_sinks:
         return []

@@ -32,11 +32,12 @@ def silences(silent: Sequence[Item]) -> list[dict[str, Any]]:
     return [
         {
             "device": words.clean(name),
-            "simulated": mine[0].simulated,
+            "simulated": mine[0].verdict.simulated,
             "n_series": len(mine),
-            "series": [one.series.id for one in mine[:ROWS]],
-            "reasons": sorted({words.clean(one.reason) for one in mine})[:LISTED],
-            "last_good": words.clean(max(one.last_good for one in mine), 40),
+            "series": [one.verdict.series.id for one in mine[:ROWS]],
+            "reasons": sorted({words.clean(one.verdict.reason) for one in mine})[:LISTED],
+            "told_now": words.clean(mine[0].remark),
+            "last_good": words.clean(max(one.verdict.last_good for one in mine), 40),
         }
         for name, mine in list(by_device(silent).items())[:ROWS]
     ]

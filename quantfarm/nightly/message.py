@@ -152,13 +152,14 @@ def silences(silent: Sequence[Item]) -> list[str]:
     return [*told, *([f"And no data from {plural(more, 'more device', 'more devices')}."] if more else [])]
 
 
-def _silence(device: str, mine: Sequence[Verdict]) -> str:
-    reasons = Counter(words.clean(one.reason) or "no reason is known" for one in mine)
+def _silence(device: str, mine: Sequence[Item]) -> str:
+    reasons = Counter(words.clean(one.verdict.reason) or "no reason is known" for one in mine)
     often = "; ".join(reason + (f" ({n} series)" if len(reasons) > 1 else "") for reason, n in reasons.most_common(5))
-    good = max((one.last_good for one in mine), default="")
+    good = max((one.verdict.last_good for one in mine), default="")
     last = f"; last heard of in the night of {words.clean(good, 40)}" if good else ""
-    mark = f" [{words.SIMULATED}]" if mine[0].simulated else ""
-    return f"No data from {words.clean(device, 80)}{mark} ({len(mine)} series): {often}{last}."
+    told_now = f"; {words.clean(mine[0].remark)}" if mine[0].remark else ""
+    mark = f" [{words.SIMULATED}]" if mine[0].verdict.simulated else ""
+    return f"No data from {words.clean(device, 80)}{mark} ({len(mine)} series): {often}{last}{told_now}."
 
 
 def improvements(better: Sequence[Verdict]) -> str:

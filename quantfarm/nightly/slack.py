@@ -35,7 +35,9 @@ def payload(message: Message, *, repeated: bool = False) -> dict[str, Any]:
 
 
 def blocks(message: Message) -> list[dict[str, Any]]:
-    header = {"type": "header", "text": {"type": "plain_text", "text": cut(message.subject, HEADER), "emoji": False}}
+    # Plain text is not escaped, and should not be parsed either; nothing that could be is left in it.
+    plain = cut(message.subject.replace("<", "‹").replace(">", "›"), HEADER)
+    header = {"type": "header", "text": {"type": "plain_text", "text": plain, "emoji": False}}
     if message.test:
         return [header, _section(escape(message.text))]
     told = [_section(_regression(one)) for one in message.regressions[:TOLD]]

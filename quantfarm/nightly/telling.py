@@ -32,8 +32,8 @@ class Item:
     remark: str = ""
 
 
-def by_device(silent: Iterable[Item]) -> dict[str, list[Verdict]]:
-    devices: dict[str, list[Verdict]] = defaultdict(list)
+def by_device(silent: Iterable[Item]) -> dict[str, list[Item]]:
+    devices: dict[str, list[Item]] = defaultdict(list)
     for one in silent:
-        devices[one.verdict.series.device].append(one.verdict)
+        devices[one.verdict.series.device].append(one)
     return devices
