@@ -12,7 +12,7 @@ from typing import Any, Literal
 from uuid import NAMESPACE_URL, uuid5
 
 from flows.alerting.sinks import NotSent, Settings, shown, tried
-from quantfarm.nightly import words
+from quantfarm.nightly import slack, words
 from quantfarm.nightly.message import Message
 from quantfarm.nightly.telling import Item
 from storage.home import Home
@@ -55,7 +55,12 @@ def _event(name: str, message: Message, items: tuple[Item, ...]) -> dict[str, An
             "quantfarm.subject": message.subject,
         },
         "related": [*_run(), *_related(items)],
-        "payload": {"subject": message.subject, "text": message.text, rows: body.get(rows, [])[:ROWS]},
+        "payload": {
+            "subject": message.subject,
+            "text": message.text,
+            "slack_text": slack.escape(f"{message.subject}\n\n{message.text}"),
+            rows: body.get(rows, [])[:ROWS],
+        },
     }
 
 
