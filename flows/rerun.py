@@ -34,6 +34,10 @@ PREFIX = "rerun-"
 Tell = Callable[[str], None]
 
 
+class Gone(FarmError):
+    """What was measured is not there any more: no later try will do."""
+
+
 def _silent(text: str) -> None:
     """For who does not listen."""
     del text
@@ -84,11 +88,10 @@ class Rerun:
         key = f"{PREFIX}{self.night}-{digest([cell.id for cell in cells])[:8]}-"
         landings = Landings(self.home)
         found: dict[str, dict[str, list[Landed]]] = {}
-        ids = {cell.id for cell in cells}
-        for cell_id, attempt in sorted(pair for pair in landings.keys() if pair[0] in ids):  # noqa: SIM118 - no dict
-            landed = landings.get(cell_id, attempt)
-            if landed and landed.sweep.startswith(key):
-                found.setdefault(landed.sweep, {}).setdefault(cell_id, []).append(landed)
+        for cell_id in dict.fromkeys(cell.id for cell in cells):
+            for landed in landings.of(cell_id):
+                if landed.sweep.startswith(key):
+                    found.setdefault(landed.sweep, {}).setdefault(cell_id, []).append(landed)
         return [_ordered(cells, by_cell) for by_cell in found.values()]
 
     def _run(self, cells: Sequence[Cell], sweep: str) -> list[Landed]:
@@ -139,11 +142,11 @@ def interleaved(
 ) -> Pairs:
     """Old and new of one device in ABBA order. Which build each runs under: its profile's options["python"].
 
-    Raises FarmError: they are one question or of two devices, an artifact is gone, a run failed, the device went
-    away; Stopped.
+    Raises Gone: they are one question or of two devices, or an artifact is gone; FarmError: a run failed, the device
+    went away; Stopped.
     """
     if old.id == new.id or old.profile.name != new.profile.name:
-        raise FarmError(f"nothing to interleave: {old.label} ({old.build}) and {new.label} ({new.build})")
+        raise Gone(f"nothing to interleave: {old.label} ({old.build}) and {new.label} ({new.build})")
     how = Rerun(home=home, holder=holder, night=night, priority=priority, stopped=stopped, tell=tell)
     landed = how.of(abba(old, new, pairs))
     values = {one.id: _values([run for run in landed if run.cell.id == one.id], metric) for one in (old, new)}
@@ -163,7 +166,7 @@ def repeat(
     stopped: Callable[[], bool] = never,
     tell: Tell = _silent,
 ) -> tuple[float, ...]:
-    """The new alone, so many times. Raises FarmError: its artifact is gone, a run failed, the device went away."""
+    """The new alone, so many times. Raises Gone: its artifact is; FarmError: a run failed, the device went away."""
     how = Rerun(home=home, holder=holder, night=night, priority=priority, stopped=stopped, tell=tell)
     return _values(how.of([new] * launches), metric)
 
@@ -204,12 +207,12 @@ def _attempt(home: Home, job: Job) -> Job:
 
 
 def _job(home: Home, cell: Cell, sweep: str, night: str) -> Job:
-    """All that the cell needs, from the store. Raises FarmError saying what is gone."""
+    """All that the cell needs, from the store. Raises Gone."""
     store = Artifacts(home)
     artifact = store.find(cell.variant.recipe)
     if artifact is None:
         recipe = cell.variant.recipe
-        raise FarmError(
+        raise Gone(
             f"the artifact of {cell.variant.model} {cell.variant.name} ({recipe.tool or recipe.quantizer})"
             " is not in the store any more"
         )
@@ -222,7 +225,7 @@ def _job(home: Home, cell: Cell, sweep: str, night: str) -> Job:
 def _texts(home: Home, cell: Cell) -> dict[str, Path]:
     text = home.root / "texts" / f"{cell.workload.settings.get('text_sha256')}.txt"
     if not text.exists():
-        raise FarmError(f"the text that {cell.label} was measured on is gone: {text}")
+        raise Gone(f"the text that {cell.label} was measured on is gone: {text}")
     base = _base(home, cell)
     if base is None or cell.profile.simulated or "logits" not in runtime(cell.runtime).workloads:
         return {"text": text}

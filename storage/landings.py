@@ -68,6 +68,10 @@ class Landings:
                 self._read[key] = None
         return self._read[key]
 
+    def of(self, cell_id: str) -> Iterator[Landed]:
+        """Every readable attempt of a cell, in order."""
+        return self._of(cell_id)
+
     def _of(self, cell_id: str) -> Iterator[Landed]:
         for attempt in self._index.of(cell_id):
             if (landed := self.get(cell_id, attempt)) is not None:

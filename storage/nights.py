@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quantfarm.errors import FarmError
 from quantfarm.nightly import verdicts
@@ -21,7 +21,9 @@ from quantfarm.nightly.series import SeriesKey
 from quantfarm.nightly.verdicts import NightReport
 from storage import atomic
 from storage.home import Home
-from storage.reading import Reader
+
+if TYPE_CHECKING:
+    from storage.reading import Reader  # which ingests, which loads what is here
 
 #: Nights that are read back at most: what lies further back says nothing about tonight.
 NIGHTS = 400
@@ -88,6 +90,15 @@ def _read(path: Path) -> NightReport | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FarmError(f"the night's report {path} cannot be read: {error}. Mend or remove it.") from error
     return found
+
+
+def keep_request(home: Home, name: str, request: Mapping[str, Any]) -> Path:
+    """A sweep file for `quantfarm sweep`, made new where it differs. Raises FarmError when there is no room."""
+    path = home.folder("nights", "reproduce") / f"{name}.yaml"
+    text = (json.dumps(request, ensure_ascii=False, indent=1) + "\n").encode()  # JSON is YAML
+    if not path.exists() or path.read_bytes() != text:
+        atomic.write_atomic(path, text)
+    return path
 
 
 def series(reader: Reader, nights: int = NIGHTS) -> dict[SeriesKey, list[Point]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from storage import compare, device_rows, landing, processes
+from storage import compare, device_rows, landing, night_rows, nights, processes
 from storage.artifacts import Artifacts
 from storage.database import open_writer
 from storage.devices import Registry
@@ -50,6 +50,10 @@ def _files(home: Home) -> Iterator[Disagreement]:
     for name, why in landings.problems.items():
         yield Disagreement("unreadable", name, why)
     yield from _records(home)
+    unreadable: dict[str, str] = {}
+    nights.reports(home, unreadable)
+    for name, why in unreadable.items():
+        yield Disagreement("unreadable", name, why)
 
 
 def _records(home: Home) -> Iterator[Disagreement]:
@@ -104,6 +108,7 @@ def _from_files(home: Home) -> Iterator[Path]:
             migrate(connection)
             load(connection, home, Landings(home).keys(), 0)
             device_rows.load(connection, home, 0, {})
+            night_rows.load(connection, home, 0, {})
         yield path
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -122,6 +127,8 @@ def _rows(files: Path, database: Path) -> Iterator[Disagreement]:
             yield from _changed(connection, table)
         for table in device_rows.TABLES:
             yield from _unlike_records(connection, table)
+        for table in night_rows.TABLES:
+            yield from _unlike_nights(connection, table)
 
 
 def _unmatched(connection: duckdb.DuckDBPyConnection) -> Iterator[Disagreement]:
@@ -163,3 +170,10 @@ def _unlike_records(connection: duckdb.DuckDBPyConnection, table: str) -> Iterat
     rows = connection.execute(f"SELECT device, count(*) FROM {compare.unlike_rows(table)} GROUP BY ALL ORDER BY ALL")  # noqa: S608
     for device, n in rows.fetchall():
         yield Disagreement("device_record", device, f"{n} rows of {table} are not what its record says")
+
+
+def _unlike_nights(connection: duckdb.DuckDBPyConnection, table: str) -> Iterator[Disagreement]:
+    """Nights whose report is not what the database has of it."""
+    rows = connection.execute(f"SELECT night, count(*) FROM {compare.unlike_rows(table)} GROUP BY ALL ORDER BY ALL")  # noqa: S608
+    for night, n in rows.fetchall():
+        yield Disagreement("night_report", night, f"{n} rows of {table} are not what its report says")
