@@ -112,5 +112,9 @@ def beside(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def read(path: Path, overrides: Mapping[str, Any]) -> Sweep:
     """A sweep file, with what the command line gave in place of what the file says."""
     content = beside(profiles.read_yaml(path), path.parent)
-    common = {**content.get("common", {}), **overrides.get("common", {})}
-    return request(content | dict(overrides) | ({"common": common} if common else {}), str(path))
+    both = content | dict(overrides)
+    if isinstance(common := content.get("common", {}), dict):  # what else it may be is refused with the rest
+        both |= {"common": {**common, **overrides.get("common", {})}}
+    else:
+        both |= {"common": common}
+    return request(both, str(path))
