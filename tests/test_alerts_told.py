@@ -162,6 +162,18 @@ def test_what_is_acknowledged_is_not_told_until_it_is_two_percent_worse(farm):
     assert [one["state"] for one in listed] == ["open"]
 
 
+def test_what_is_acknowledged_and_gets_worse_bit_by_bit_is_told_again(farm):
+    """The judge tells a change once; that the level went on falling shows in the nights alone."""
+    tell(farm, report(regression(new=43.0)))
+    quantfarm("nightly", "ack", key().id)
+    assert states(tell(farm, report(unchanged(value=42.3), night=night(13)))) == [NOTHING, NOTHING]
+    assert states(tell(farm, report(unchanged(value=42.0), night=night(14)))) == [SENT, SENT]
+    (row,) = messages(farm)[-1]["regressions"]
+    assert (row["new"]["value"], row["old"]["value"], row["confirmation"]) == (42.0, 47.2, None)
+    assert "acknowledged" in row["reason"]
+    assert states(tell(farm, report(unchanged(value=42.0), night=night(15)))) == [NOTHING, NOTHING]
+
+
 def test_what_is_acknowledged_is_left_out_and_said_to_be_so(farm):
     tell(farm, report(regression()))
     quantfarm("nightly", "ack", key().id)

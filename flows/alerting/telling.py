@@ -105,7 +105,7 @@ def _item(alert: Alert, report: NightReport) -> Item:
 
 
 def left_out(standing: Standing, due: Sequence[Alert], night: str) -> str:
-    """`2 told before, 1 acknowledged by ann`: what is open tonight and not in the message."""
-    rest = [one for one in standing.open if one.seen == night and one not in due]
+    """`2 told before, 1 acknowledged by ann`: what is open and not in the message."""
+    rest = [one for one in standing.open if one not in due]
     why = Counter(standing.quiet(one, night) or "told before" for one in rest)
     return ", ".join(f"{n} {reason}" for reason, n in sorted(why.items()))

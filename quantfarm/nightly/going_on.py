@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from quantfarm.nightly.standing import VERDICT, Alert, Standing
@@ -10,6 +11,8 @@ from quantfarm.nightly.verdicts import Kind, NightReport, Verdict
 
 #: An acknowledged regression that got this much worse again is another one.
 WORSE = 0.02
+#: Nights that must carry it, where no rerun does.
+CARRIED = 3
 
 
 def night_row(standing: Standing, report: NightReport, sinks: Iterable[str]) -> dict[str, Any]:
@@ -21,6 +24,9 @@ def night_row(standing: Standing, report: NightReport, sinks: Iterable[str]) -> 
         mine = [one for one in standing.open if one.series == verdict.series.id]
         over += [one.id for one in mine if back(one, verdict)]
         if not verdict.alerts:
+            fallen = [one for one in mine if is_worse_now(one, verdict)]
+            began += [VERDICT.dump_python(got_worse(one, verdict), mode="json") for one in fallen]
+            over += [one.id for one in fallen if one.night != report.night]
             continue
         same = next((one for one in mine if goes_on_as(one, verdict)), None)
         if same is None:
@@ -66,6 +72,23 @@ def goes_on_as(alert: Alert, verdict: Verdict) -> bool:
     if verdict.first_bad == alert.verdict.first_bad:
         return True
     return verdict.first_bad <= alert.night and not worse(alert.verdict, alert.value, verdict)
+
+
+def is_worse_now(alert: Alert, verdict: Verdict) -> bool:
+    """Whether what was acknowledged got worse without a change of its own: the judge tells a change once."""
+    known = alert.acknowledged
+    if alert.verdict.kind is not Kind.REGRESSION or not known or verdict.kind is not Kind.UNCHANGED:
+        return False
+    carried = verdict.new is not None and verdict.new.n >= CARRIED
+    return carried and worse(alert.verdict, known.get("value"), verdict)
+
+
+def got_worse(alert: Alert, verdict: Verdict) -> Verdict:
+    """The regression as it stands now; what confirmed it then confirmed less."""
+    old, new = alert.verdict.old, verdict.new
+    ratio = new.value / old.value if new and old and old.value else None
+    reason = f"it was acknowledged as reported on {alert.night}, and is worse since then"
+    return replace(alert.verdict, night=verdict.night, new=new, ratio=ratio, p=None, confirmation=None, reason=reason)
 
 
 def worse(before: Verdict, stood: float | None, now: Verdict) -> bool:
