@@ -36,6 +36,7 @@ class Served:
     check_every_s: float | None = None
     nightly: bool = False
     beat: Path | None = None  # a file that tells whoever watches that we live
+    log: Path | None = None  # where flow runs write; none: to our own output
 
 
 @contextmanager
@@ -102,7 +103,7 @@ def serve(home: Home, served: Served, tell: Callable[[str], None]) -> None:
     follower = threading.Thread(target=deployments.follow, args=(home, made, over.wait), daemon=True)
     follower.start()
     try:
-        Serving(served.beat).serve(made)
+        Serving(served.beat, served.log).serve(made)
     finally:
         over.set()
 
@@ -117,12 +118,13 @@ def run(home: Home, port: int, served: Served, tell: Callable[[str], None]) -> N
 def _main() -> None:
     parser = argparse.ArgumentParser(description="The serving process of quantfarm up.")
     parser.add_argument("--beat", type=Path)
+    parser.add_argument("--log", type=Path)
     parser.add_argument("--check-every", type=float, help="seconds between checks of all devices")
     parser.add_argument("--nightly", action="store_true")
     given = parser.parse_args()
     home = Home.default()
     settings.prepare_served(home)
-    served = Served(check_every_s=given.check_every, nightly=given.nightly, beat=given.beat)
+    served = Served(check_every_s=given.check_every, nightly=given.nightly, beat=given.beat, log=given.log)
     serve(home, served, lambda text: print(text, flush=True))  # noqa: T201 - into the part's log
 
 

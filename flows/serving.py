@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
+import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -34,12 +36,12 @@ MISSED = "a later run of the same schedule is due as well: of those that were mi
 
 
 class Serving(Runner):
-    """`beat`: the file that tells of us."""
+    """`beat`: the file that tells of us; `log`: where flow runs write, so that they can outlive us."""
 
-    def __init__(self, beat: Path | None) -> None:
+    def __init__(self, beat: Path | None, log: Path | None) -> None:
         # Paused schedules would stay so when we are started again, and be silently never run.
         super().__init__(name="quantfarm", pause_on_shutdown=False, limit=RUNS)
-        self._beat_file = beat
+        self._beat_file, self._log_file = beat, log
         self._beating: asyncio.Task[None] | None = None
         self._served: dict[str, str] = {}
         self._schedules: dict[str, list[Any]] = {}
@@ -63,6 +65,16 @@ class Serving(Runner):
             return await self._newest(found)
 
         poller._get_scheduled_flow_runs = due
+        resolve = poller._resolve_starter
+
+        def starter(flow_run: FlowRun) -> Any:
+            made: Any = resolve(flow_run)
+            if self._log_file:
+                made._command = shlex.join([sys.executable, "-P", "-m", "flows.flow_process", str(self._log_file)])
+                made._stream_output = False
+            return made
+
+        poller._resolve_starter = starter
         self._beating = asyncio.create_task(self._beat(self._beat_file)) if self._beat_file else None
         return self
 

@@ -13,7 +13,7 @@ from flows import automations, reaper
 from flows.up import going_on, late, logs, state
 from flows.up.api import NoAnswer
 from flows.up.kept import Kept
-from flows.up.parts import Wish, dashboard_app
+from flows.up.parts import Wish, dashboard_app, flows_log
 from flows.up.watch import Watch
 from quantfarm.errors import FarmError
 from storage import processes
@@ -121,8 +121,8 @@ class Farm:
 
     def write(self) -> None:
         self._written = time.monotonic()
-        for one in self.parts:
-            logs.bound(one.part.log)
+        for log in (flows_log(self.home), *(one.part.log for one in self.parts)):
+            logs.bound(log)
         try:
             state.write(self.home, self.told())
         except FarmError as error:

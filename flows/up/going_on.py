@@ -21,7 +21,7 @@ from storage import atomic, sweeps
 from storage.home import Home
 from storage.sweeps import Unfinished
 
-#: A sweep that is cut off again and again takes the farm down with it, perhaps: somebody must look.
+#: So often without one more cell finished: what cuts it off is perhaps the sweep itself, and somebody must look.
 TIMES = 3
 #: Seen dead for so long: between two looks at a lock its holder may have been starting.
 SURE_S = 4.0
@@ -73,9 +73,12 @@ def _file(home: Home) -> Path:
 
 @dataclass(slots=True)
 class _Going:
-    """What is done about one sweep. `times`: how often it was gone on with by this `up`."""
+    """What is done about one sweep. `times`: how often it was gone on with by this `up`; `in_vain`: of these, how
+    often since it had `finished` so many cells."""
 
     times: int = 0
+    in_vain: int = 0
+    finished: int = -1
     run: str = ""
     dead_since: float = 0.0
     told: bool = False
@@ -131,12 +134,15 @@ class GoingOn:
             return
         if going.run and self.api.get(f"/flow_runs/{going.run}")["state_type"] not in STATES_OVER:
             return
-        if going.times >= TIMES:
+        if one.finished > going.finished:
+            going.finished, going.in_vain = one.finished, 0
+        if going.in_vain >= TIMES:
             if not going.told:
                 going.told = True
-                self.say(f"{line(one)}: gone on with {TIMES} times and cut off each time; not tried again by itself")
+                self.say(f"{line(one)}: gone on with {TIMES} times in vain; not tried again by itself")
             return
         going.times += 1
+        going.in_vain += 1
         made = self.api.post(
             f"/deployments/{deployment}/create_flow_run",
             {
@@ -149,7 +155,7 @@ class GoingOn:
         going.run, going.dead_since = made["id"], 0.0
         self._wanted.discard(one.sweep)
         self._hurt.pop(one.sweep, None)
-        self.say(f"going on with {line(one)} ({going.times} of {TIMES} times)")
+        self.say(f"going on with {line(one)} (time {going.times})")
 
     def _row(self, one: Unfinished) -> dict[str, Any]:
         going = self._going.get(one.sweep, _Going())

@@ -65,6 +65,11 @@ def beat_file(home: Home) -> Path:
     return state.folder(home) / "serving.json"
 
 
+def flows_log(home: Home) -> Path:
+    """What flow runs write, all of them; the log of each is in Prefect's UI."""
+    return state.folder(home) / "flows.log"
+
+
 def beat(home: Home) -> dict[str, Any]:
     """What the serving process last told of itself; empty where it has not yet."""
     try:
@@ -75,7 +80,7 @@ def beat(home: Home) -> dict[str, Any]:
 
 
 def serving(home: Home, wish: Wish) -> Part:
-    command = [sys.executable, "-P", "-m", "flows.serve", "--beat", str(beat_file(home))]
+    command = [sys.executable, "-P", "-m", "flows.serve", "--beat", str(beat_file(home)), "--log", str(flows_log(home))]
     command += ["--check-every", str(wish.check_every_s)] if wish.check_every_s else []
     command += ["--nightly"] if wish.nightly else []
 

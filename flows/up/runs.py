@@ -20,6 +20,7 @@ from flows import reaper
 from flows.up.api import Api
 
 RUN = "PREFECT__FLOW_RUN_ID"
+PROGRAM = "flows.flow_process"
 #: A run without a process for so long is over: its own serving process would have said so by now.
 GONE_S = 20.0
 STOP_S = 30.0
@@ -33,7 +34,7 @@ def processes(token: str) -> dict[str, psutil.Process]:
         with contextlib.suppress(psutil.Error):
             environment = process.environ()
             mine = environment.get(reaper.MARK) == token and process.status() != psutil.STATUS_ZOMBIE
-            if mine and RUN in environment and "prefect.engine" in process.cmdline():  # not what it measures with
+            if mine and RUN in environment and PROGRAM in process.cmdline():  # not what it measures with
                 found[environment[RUN]] = process
     return found
 
