@@ -1,4 +1,4 @@
-"""quantfarm nightly: what changed from night to night."""
+"""quantfarm nightly: what changed from night to night. Its larger verbs have files of their own."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import alerts, series_file
+from cli import alerts, nightly_history, nightly_run, nightly_status, series_file
 from cli.output import print_json
 from quantfarm.errors import UsageError, unknown
 from quantfarm.statistics.changes import Settings
 from quantfarm.statistics.series import Night, Segment, changes_in, segments
 
 app = typer.Typer(help="What changed from night to night.", no_args_is_help=True)
-alerts.add_to(app)
 USUAL = Settings()
 #: More forks of one series than this are counted instead of told one by one.
 FORKS_TOLD = 5
@@ -27,6 +26,12 @@ FORKS_TOLD = 5
 @app.callback()
 def nightly() -> None:
     """What changed from night to night."""
+
+
+app.command("run")(nightly_run.run)
+app.command("status")(nightly_status.status)
+app.command("history")(nightly_history.history)
+alerts.add_to(app)
 
 
 @app.command()
