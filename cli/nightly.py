@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import alerts, nightly_history, nightly_run, nightly_status, series_file
+from cli import alerts, bisect, nightly_history, nightly_run, nightly_status, series_file
 from cli.output import print_json
 from quantfarm.errors import UsageError, unknown
 from quantfarm.statistics.changes import Settings
@@ -31,6 +31,7 @@ def nightly() -> None:
 app.command("run")(nightly_run.run)
 app.command("status")(nightly_status.status)
 app.command("history")(nightly_history.history)
+app.command("bisect")(bisect.bisect)
 alerts.add_to(app)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage import atomic
+from storage.home import Home
 
 #: What a first build of a runtime takes, about, where this farm has not yet seen one (two cores).
 ABOUT_S = 300.0
@@ -65,11 +66,16 @@ class Took:
 
     path: Path
 
+    @classmethod
+    def of(cls, home: Home, device: str) -> Took:
+        return cls(home.root / "builds" / f"{device}.json")
+
     def about_s(self, runtime: str) -> float:
         return self._all().get(runtime, ABOUT_S)
 
     def remember(self, runtime: str, seconds: float) -> None:
         text = json.dumps({**self._all(), runtime: round(seconds, 1)}, sort_keys=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_atomic(self.path, text.encode())
 
     def _all(self) -> dict[str, float]:

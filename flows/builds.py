@@ -6,6 +6,7 @@ machine; there whole or not at all.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from flows.presence import FOLDER
 from flows.stopping import Stopped
 from quantfarm import builds, planning, registration, runtimes
 from quantfarm.errors import FarmError
-from quantfarm.nouns import Cell, DeviceProfile, Recipe, Variant, Workload, parameters
+from quantfarm.nouns import Cell, DeviceProfile, Recipe, Variant, Workload, digest, parameters
 from quantfarm.runtimes import Runtime
 from quantfarm.toolchain.news import Step
 from quantfarm.toolchain.process import NO_COMPILER, NO_NETWORK
@@ -56,16 +57,19 @@ def with_build(
     build: str,
     tell: Tell,
     stopped: Callable[[], bool] = never,
+    *,
+    own: bool = True,
 ) -> DeviceProfile:
     """The device with `build` ("llama-cpp-python 0.3.35") of a runtime: its `builds` and the option `python` name it.
 
+    `own`: where the device itself has this build, that one is taken; else one is made in any case.
     Takes the device's lease while something must be made, so that nothing is measured beside a compiler: the caller
     holds none. Raises CannotHave, Stopped, AgentError (the device is away: later it may be had), UsageError for an
     unknown runtime.
     """
     under = runtimes.runtime(runtime)
     there = replace(profile, builds=parameters({**dict(profile.builds), runtime: build}))
-    if planning.build_of(profile, under) == build:
+    if own and planning.build_of(profile, under) == build:
         return there
     asked = wanted(profile, under, build)
     python = _made(home, profile, asked, tell, stopped)
@@ -108,7 +112,7 @@ def _any_cell(profile: DeviceProfile, under: Runtime) -> Cell:
 def _made(home: Home, profile: DeviceProfile, asked: Wanted, tell: Tell, stopped: Callable[[], bool]) -> str:
     """The path of the environment's Python on the device."""
     reached = agent(profile)
-    took = Took(home.folder("builds") / f"{profile.name}.json")
+    took = Took.of(home, profile.name)
     try:
         with reached.lease(f"making {asked.build}", _waiting(profile.name, tell, stopped)) as lease:
             work = Work(f"{profile.name}: installing {asked.build}", took.about_s(asked.runtime), tell)
@@ -152,10 +156,16 @@ def _here(reached: Agent, lease: Lease, asked: Wanted, work: Work, stopped: Call
 
     keep = (fd,) if (fd := getattr(lease, "fd", None)) is not None else ()
     try:
-        folder = environments.environment(asked.runtime, asked.requirements, note, keep_fds=keep)
+        folder = environments.environment(_name(asked), asked.requirements, note, keep_fds=keep)
     except FarmError as error:
         raise CannotHave(f"{asked.build} cannot be had: {error}", others=_others(str(error))) from error
     return str(environments.python_of(folder))
+
+
+def _name(asked: Wanted) -> str:
+    """Of the environment: what is compiled otherwise is another one."""
+    how = os.environ.get("CMAKE_ARGS", "")
+    return f"{asked.runtime}-{digest(how)[:6]}" if how else asked.runtime
 
 
 def _there(reached: Agent, lease: Lease, asked: Wanted, work: Work, stopped: Callable[[], bool]) -> str:

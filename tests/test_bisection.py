@@ -146,24 +146,26 @@ def ratio(middle: float, low: float, high: float, pairs: int = 10) -> Ratio:
 
 
 @pytest.mark.parametrize(
-    ("ends", "claimed", "says"),
+    ("ends", "falls", "claimed", "says"),
     [
-        (ratio(0.9, 0.88, 0.92), 0.9, Says.BAD),
-        (ratio(1.1, 1.08, 1.12), 1.12, Says.BAD),  # a figure that should be low
-        (ratio(1.1, 1.08, 1.12), 0.9, Says.GOOD),  # the other way round
-        (ratio(1.0, 0.99, 1.01), 0.9, Says.GOOD),
-        (ratio(0.97, 0.9, 1.04), 0.9, Says.UNDECIDED),  # too noisy to say
-        (ratio(0.99, 0.985, 0.995), 0.9, Says.GOOD),  # it is slower, by less than counts
-        (ratio(0.97, 0.96, 0.98), 0.9, Says.BAD),  # less than was seen, still a step
-        (ratio(1.003, 1.003, 1.003), 1.004, Says.BAD),  # a perplexity has no spread
-        (ratio(1.003, 1.003, 1.003), None, Says.BAD),
-        (ratio(0.9, 0.88, 0.92), None, Says.BAD),
-        (ratio(1.0, 0.99, 1.01), None, Says.GOOD),
-        (Ratio(ratio=0.5, low=None, high=None, pairs=5), 0.5, Says.UNDECIDED),  # below six pairs
+        (ratio(0.9, 0.88, 0.92), True, 0.9, Says.BAD),
+        (ratio(1.1, 1.08, 1.12), False, 1.12, Says.BAD),  # a figure that should be low
+        (ratio(1.1, 1.08, 1.12), True, 0.9, Says.GOOD),  # the other way round
+        (ratio(1.0, 0.99, 1.01), True, 0.9, Says.GOOD),
+        (ratio(0.97, 0.9, 1.04), True, 0.9, Says.UNDECIDED),  # too noisy to say
+        (ratio(0.99, 0.985, 0.995), True, 0.9, Says.GOOD),  # it is slower, by less than counts
+        (ratio(0.97, 0.96, 0.98), True, 0.9, Says.BAD),  # less than was seen, still a step
+        (ratio(1.003, 1.003, 1.003), False, 1.004, Says.BAD),  # a perplexity has no spread
+        (ratio(1.003, 1.003, 1.003), False, None, Says.BAD),
+        (ratio(1.0, 1.0, 1.0), False, 1.004, Says.GOOD),
+        (ratio(0.9, 0.88, 0.92), True, None, Says.BAD),
+        (ratio(0.9, 0.88, 0.92), False, None, Says.GOOD),
+        (ratio(1.0, 0.99, 1.01), True, None, Says.GOOD),
+        (Ratio(ratio=0.5, low=None, high=None, pairs=5), True, 0.5, Says.UNDECIDED),  # below six pairs
     ],
 )
-def test_whether_good_and_bad_differ_now(ends: Ratio, claimed: float | None, says: Says) -> None:
-    assert reproduced(ends, claimed) is says
+def test_whether_good_and_bad_differ_now(ends: Ratio, falls: bool, claimed: float | None, says: Says) -> None:
+    assert reproduced(ends, falls=falls, claimed=claimed) is says
 
 
 def test_a_version_is_judged_by_the_middle_with_the_uncertainty_of_both() -> None:

@@ -58,21 +58,19 @@ class Measured:
         return _ratio(tuple(self.good), tuple(self.other)) if self.good else None
 
 
-def reproduced(ends: Ratio, claimed: float | None = None) -> Says:
+def reproduced(ends: Ratio, *, falls: bool, claimed: float | None = None) -> Says:
     """Is the bad one (÷ the good) worse now? BAD: yes; GOOD: no, they are alike, or it is the other way round.
 
-    `claimed`: the ratio that is looked for, where there is one: it gives the direction, and what would be enough.
+    `falls`: whether worse is less. `claimed`: the ratio that is looked for, where there is one: half of it is enough.
     """
     if ends.low is None or ends.high is None:
         return Says.UNDECIDED
-    enough = LEAST if claimed is None else abs(math.log(claimed)) / 2
+    enough = abs(math.log(claimed)) / 2 if claimed and claimed != 1 else LEAST
     if ends.low <= 1 <= ends.high:
         farthest = max(-math.log(ends.low), math.log(ends.high))
         return Says.GOOD if farthest < enough else Says.UNDECIDED
-    if claimed is not None and (claimed < 1) != (ends.ratio < 1):
-        return Says.GOOD
     large = abs(math.log(ends.ratio)) >= min(LEAST, enough) or ends.low == ends.high
-    return Says.BAD if large else Says.GOOD
+    return Says.BAD if large and falls == (ends.ratio < 1) else Says.GOOD
 
 
 def judge(version: Ratio, ends: Ratio) -> Says:
