@@ -91,12 +91,10 @@ def _as_ratios(old: Sequence[float], new: Sequence[float]) -> tuple[list[float],
 
 
 def _ratio(old: float, new: float) -> float:
-    """As a share of the old where one is not above zero; infinite from a level of zero."""
+    """new ÷ old; of a level at or below zero 1 + the share of it by which it moved, from zero the share of the new."""
     if old > 0:
         return new / old
-    if new == old:
-        return 1.0
-    return 1 + (new - old) / abs(old) if old else math.copysign(math.inf, new)
+    return 1.0 if new == old else 1 + (new - old) / (abs(old) or abs(new))
 
 
 def _level(values: Sequence[float], like: Level) -> Level:
@@ -125,7 +123,7 @@ def _verdict(candidate: Candidate, evidence: Evidence, rules: Rules, counts: boo
     old = evidence.old or candidate.old if forked else candidate.old
     new = evidence.new or candidate.new if forked else candidate.new
     kind, reason = _kind(candidate, evidence, rules, counts)
-    by_rerun = confirmation.ratio if confirmation and math.isfinite(confirmation.ratio) else None
+    positive = metrics.ratio(old.value, new.value) is not None
     return Verdict(
         series=candidate.series,
         kind=kind,
@@ -133,7 +131,7 @@ def _verdict(candidate: Candidate, evidence: Evidence, rules: Rules, counts: boo
         night=candidate.night,
         old=old,
         new=new,
-        ratio=by_rerun if forked and by_rerun else candidate.ratio,
+        ratio=confirmation.ratio if forked and confirmation and positive else candidate.ratio,
         p=candidate.p if candidate.p is not None else confirmation and confirmation.p,
         first_bad=candidate.first_bad,
         last_good=candidate.last_good,
