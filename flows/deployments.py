@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import logging
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +33,7 @@ FLOWS = {
 }
 #: How often the form is compared with the farm; a look is a `stat` of each device's files.
 FOLLOW_S = 2.0
+ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Cron(NamedTuple):
@@ -45,11 +46,13 @@ class Cron(NamedTuple):
 def deployments(home: Home, check_every_s: float | None = None, nightly: Cron | None = None) -> list[RunnerDeployment]:
     """Everything that is served. Checks and nights run by themselves only where their schedule is given."""
     from prefect.schedules import Cron as Schedule  # noqa: PLC0415 - after Prefect's settings
+    from prefect.schedules import Interval  # noqa: PLC0415
     from prefect.types.entrypoint import EntrypointType  # noqa: PLC0415
 
     when: dict[str, dict[str, Any]] = {}
     if check_every_s:
-        when["check-devices"] = {"interval": timedelta(seconds=check_every_s)}
+        # Counted from a fixed moment: from the start of each serving process, an hour would begin anew every time.
+        when["check-devices"] = {"schedule": Interval(timedelta(seconds=check_every_s), anchor_date=ANCHOR)}
     if nightly:
         when["nightly"] = {"schedule": Schedule(nightly.cron, timezone=nightly.timezone)}
     made = [

@@ -24,6 +24,8 @@ from storage.home import Home
 
 #: A run is made some time before it is due, and starts some seconds late.
 SLACK = timedelta(seconds=120)
+#: The server makes no runs further ahead than 100 days.
+HORIZON = timedelta(days=99)
 #: Bytes of disk below which the farm will soon stop.
 ROOM = 512 * 2**20
 #: What decides whether the server works at all: see FACTS in docs/farm.md.
@@ -81,7 +83,8 @@ def missing_runs(api: Api, due_by: Mapping[str, str]) -> dict[str, str]:
             continue
         if _time(run["expected_start_time"]) <= _time(due_by[name]) + SLACK:
             found.add(name)
-    return {name: by for name, by in due_by.items() if name not in found}
+    ahead = datetime.now(UTC) + HORIZON
+    return {name: by for name, by in due_by.items() if name not in found and _time(by) < ahead}
 
 
 def _time(text: str) -> datetime:

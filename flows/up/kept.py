@@ -34,6 +34,7 @@ class Part:
     log: Path
     answers: Callable[[int], bool]
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    without: tuple[str, ...] = ()  # variables of ours that are not for it
     url: str = ""
     start_s: float = 180.0
     needs: str = ""  # another part, which must answer before this one is started
@@ -81,7 +82,7 @@ class Kept:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C is for us, who end the parts in order
-                env={**os.environ, **self.part.environment},
+                env={k: v for k, v in os.environ.items() if k not in self.part.without} | dict(self.part.environment),
             )
         try:
             self.mark = processes.mark(self.process.pid)

@@ -15,7 +15,7 @@ from typing import Any
 from agents import ray_cluster
 from flows.up import ports, state
 from flows.up.kept import Part
-from flows.up.servers import Server
+from flows.up.servers import SECRETS, Server
 from quantfarm.errors import FarmError
 from storage.home import Home
 
@@ -45,7 +45,8 @@ def all_parts(home: Home, wish: Wish) -> list[Part]:
         parts.append(dashboard(app, wish.dashboard_port))
     if wish.ray:
         parts.append(ray_head(wish.ray_port))
-    return [replace(one, log=state.folder(home) / f"{one.name}.log") for one in parts]
+    secrets = {one.name: () if one.name == "server" else SECRETS for one in parts}
+    return [replace(one, log=state.folder(home) / f"{one.name}.log", without=secrets[one.name]) for one in parts]
 
 
 def server(own: Server) -> Part:

@@ -13,9 +13,9 @@ from flows.up.ports import HOST
 from quantfarm.errors import UsageError
 
 PORT = 4200
-#: A variable that holds a password, filled into the database's address by the server itself.
-PASSWORD = "PREFECT_SERVER_DATABASE_PASSWORD"  # noqa: S105 - a name
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+#: Variables that may hold the database's password: for the server alone, not for what is measured.
+SECRETS = ("PGPASSWORD", "PREFECT_SERVER_DATABASE_PASSWORD", DATABASE, "PREFECT_API_DATABASE_CONNECTION_URL")
 
 
 @dataclass(frozen=True, slots=True)
