@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -44,21 +44,27 @@ def nightly(night: str | None = None, watch_list: str | None = None) -> State[An
         night: ISO date of the night; none: today, in the schedule's time zone
         watch_list: a watch list; none: the farm's own (QUANTFARM_NIGHTLY, nightly.yaml)
     """
-    home = Home.default()
+    home, say = Home.default(), _teller()
     try:
         what = asked(home, night, watch_list)
         with alone(home):
             known = nights.report(home, what.night)
-            report = known or Measuring(home, what, _swept, say=_say).report()
-            _tell(home, report)
+            report = known or Measuring(home, what, _swept, say=say).report()
+            _tell(home, report, say)
     except FarmError as error:  # a message for a person, not a traceback; who calls the flow gets it raised
         return Failed(message=str(error), data=error)
     return Completed(message=f"{what.night}: {BEFORE}") if known else _state(report)
 
 
-def _say(text: str) -> None:
-    tell("note", text)
-    get_run_logger().info("%s", text)
+def _teller() -> Callable[[str], None]:
+    """To who watches, and to the run's log; from any thread."""
+    log = get_run_logger()
+
+    def say(text: str) -> None:
+        tell("note", text)
+        log.info("%s", text)
+
+    return say
 
 
 def _swept(request: Mapping[str, Any]) -> Mapping[str, Any] | str:
@@ -79,7 +85,7 @@ def _state(report: NightReport) -> State[Any]:
     return Failed(name=NO_DATA, message=message) if report.silent else Completed(message=message)
 
 
-def _tell(home: Home, report: NightReport) -> None:
+def _tell(home: Home, report: NightReport, say: Callable[[str], None]) -> None:
     """The page of the run, and whoever wants to hear. A night that was told is not told again."""
     from flows.alerting import Links  # noqa: PLC0415 - only where there is something to tell
     from flows.alerting import tell as alert  # noqa: PLC0415
@@ -91,4 +97,4 @@ def _tell(home: Home, report: NightReport) -> None:
     text = page.markdown(report, f"{link}`quantfarm nightly history SERIES` shows the nights of a series.")
     artifacts.markdown("nightly", text, page.line(report))
     for sent in alert(home, report, Links(run=url)):
-        _say(sent.line)
+        say(sent.line)
