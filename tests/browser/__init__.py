@@ -1,0 +1,1 @@
+"""The farm as a person sees it: `quantfarm up`, and a browser."""
