@@ -95,6 +95,12 @@ def unfinished(home: Home, *, ended: bool = False) -> list[Unfinished]:
     return [one for one in found if one and one.state in states]
 
 
+def carried_out_by(home: Home, pid: int) -> list[str]:
+    """The sweeps that this process carries out now."""
+    found = [one.sweep for one in unfinished(home) if one.alive]
+    return [one for one in found if _last_holder(home, one) == pid]
+
+
 def find(home: Home, sweep_id: str) -> Unfinished:
     """A sweep that can be gone on with. Raises UsageError for an unknown one and one that is done."""
     path = home.root / "sweeps" / f"{sweep_id}.json"
@@ -176,6 +182,13 @@ def _begun(home: Home, sweep_id: str) -> int:
     try:
         return (home.root / "sweeps" / f"{sweep_id}.lock").read_bytes().count(b"\n")
     except FileNotFoundError:
+        return 0
+
+
+def _last_holder(home: Home, sweep_id: str) -> int:
+    try:
+        return int(json.loads((home.root / "sweeps" / f"{sweep_id}.lock").read_bytes().splitlines()[-1])["pid"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
         return 0
 
 

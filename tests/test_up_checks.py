@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import uuid
 from collections.abc import Iterator
@@ -36,7 +37,8 @@ def served(home: Path, api: Api) -> Iterator[dict[str, Any]]:
     soon = {"check-devices": datetime.now(UTC) + timedelta(hours=1), "nightly": night}
     yield {"deployments": ids, "due_by": {name: at.isoformat() for name, at in soon.items()}}
     for one in ids.values():
-        api.ask("DELETE", f"/deployments/{one}")
+        with contextlib.suppress(NoAnswer):  # a test took it away
+            api.ask("DELETE", f"/deployments/{one}")
 
 
 def found(home: Path, api: Api, served: dict[str, Any], name: str) -> checks.Check:
@@ -138,7 +140,7 @@ def test_of_the_missed_runs_of_a_schedule_the_newest_is_kept(api: Api, served: d
 
 
 def _due(run: dict[str, Any]) -> bool:
-    return datetime.fromisoformat(run["expected_start_time"]) < datetime.now(UTC)
+    return datetime.fromisoformat(run["next_scheduled_start_time"]) < datetime.now(UTC)
 
 
 def test_a_clock_that_is_set_back_is_told_from_one_that_is_mended() -> None:

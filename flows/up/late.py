@@ -17,10 +17,11 @@ def tidy(api: Api) -> dict[str, int]:
     names = {one["id"]: name for name, one in api.deployments().items()}
     due: dict[str, list[dict[str, Any]]] = defaultdict(list)
     before = {"before_": datetime.now(UTC).isoformat()}
-    for run in api.runs(["SCHEDULED"], expected_start_time=before):
+    runs = api.runs(["SCHEDULED"], next_scheduled_start_time=before)
+    for run in sorted(runs, key=lambda run: run["next_scheduled_start_time"]):
         if run.get("auto_scheduled") and run.get("deployment_id") in names:
             due[run["deployment_id"]].append(run)
-    missed = {names[key]: runs[:-1] for key, runs in due.items() if len(runs) > 1}  # the earliest expected come first
+    missed = {names[key]: runs[:-1] for key, runs in due.items() if len(runs) > 1}
     for runs in missed.values():
         for run in runs:
             api.set_state(run["id"], "CANCELLED", MISSED)

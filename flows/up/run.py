@@ -29,8 +29,8 @@ def run(home: Home, wish: Wish, tell: Callable[[str], None], ask: Callable[[str]
         )
     with state.only_one(home):
         _take_over(home, tell)
-        settings.prepare_served(home)
         parts = [Kept(part) for part in all_parts(home, wish)]
+        settings.prepare_served(home)
         chosen = _unfinished(home, wish.go_on, tell, ask)
         keeper = reaper.start()  # ends our parts even when we are killed
         farm = Farm(home, wish, parts, tell, chosen)

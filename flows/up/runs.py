@@ -18,6 +18,8 @@ import psutil
 
 from flows import reaper
 from flows.up.api import Api
+from storage import sweeps
+from storage.home import Home
 
 RUN = "PREFECT__FLOW_RUN_ID"
 PROGRAM = "flows.flow_process"
@@ -40,51 +42,71 @@ def processes(token: str) -> dict[str, psutil.Process]:
 
 
 @dataclass(slots=True)
-class Runs:
-    """`serving`: the pid of the serving process that is there now, 0 where there is none."""
+class _Stopping:
+    """A run that a person cancelled and that we end, since its own runner is dead; with the sweeps that it does."""
 
+    name: str
+    since: float
+    sweeps: list[str]
+
+
+@dataclass(slots=True)
+class Runs:
+    """`pids`: flow run id -> the process that carries it out."""
+
+    home: Home
     api: Api
     say: Callable[[str], None]
     pids: dict[str, int] = field(default_factory=dict[str, int])
     _missing: dict[str, float] = field(default_factory=dict[str, float])
-    _told_to_stop: dict[str, float] = field(default_factory=dict[str, float])
+    _stopping: dict[str, _Stopping] = field(default_factory=dict[str, _Stopping])
 
     def look(self, serving: int, served: set[str]) -> None:
-        """`served`: ids of the deployments whose runs are ours. Raises NoAnswer."""
+        """`serving`: the serving process; `served`: ids of the deployments whose runs are ours. Raises NoAnswer."""
         found = processes(os.environ.get(reaper.MARK, ""))
         self.pids = {run: process.pid for run, process in found.items()}
+        for run_id in [one for one in self._stopping if one not in found]:
+            self._stopped(run_id)
         going = [
             run
             for run in self.api.runs(["RUNNING", "PENDING", "CANCELLING"])
             if run.get("deployment_id") in served and not run.get("work_pool_name")
         ]
         for run in going:
-            if process := found.get(run["id"]):
-                self._missing.pop(run["id"], None)
-                if run["state_type"] == "CANCELLING" and _parent(process) != serving:
-                    self._stop(run, process)
-            else:
+            process = found.get(run["id"])
+            if process is None:
                 self._without_process(run)
-        self._missing = {key: at for key, at in self._missing.items() if any(run["id"] == key for run in going)}
+            elif run["state_type"] == "CANCELLING" and _parent(process) != serving:
+                self._stop(run, process)
+        lost = {run["id"] for run in going if run["id"] not in found}
+        self._missing = {key: at for key, at in self._missing.items() if key in lost}
 
     def _stop(self, run: dict[str, Any], process: psutil.Process) -> None:
-        asked = self._told_to_stop.get(run["id"])
+        asked = self._stopping.get(run["id"])
         with contextlib.suppress(psutil.Error):
             if asked is None:
-                self._told_to_stop[run["id"]] = time.monotonic()
+                carried = sweeps.carried_out_by(self.home, process.pid)
+                self._stopping[run["id"]] = _Stopping(run["name"], time.monotonic(), carried)
                 self.say(f"stopping {run['name']}, whose serving process died (process {process.pid})")
                 process.terminate()
-            elif time.monotonic() - asked > STOP_S:
+            elif time.monotonic() - asked.since > STOP_S:
                 process.kill()
 
+    def _stopped(self, run_id: str) -> None:
+        """It could not know that a person meant it: to itself it was cut off."""
+        one = self._stopping[run_id]
+        for sweep in one.sweeps:
+            sweeps.finish(self.home, sweep, "stopped")
+        self.api.set_state(run_id, "CANCELLED", "cancelled; what was finished is kept", force=True)
+        del self._stopping[run_id]
+        self.say(f"{one.name} is stopped")
+
     def _without_process(self, run: dict[str, Any]) -> None:
-        cancelled = run["id"] in self._told_to_stop
         since = self._missing.setdefault(run["id"], time.monotonic())
-        if time.monotonic() - since < GONE_S and not cancelled:
+        if time.monotonic() - since < GONE_S:
             return
         kind = "CANCELLED" if run["state_type"] == "CANCELLING" else "CRASHED"
         self.api.set_state(run["id"], kind, GONE)
-        self._told_to_stop.pop(run["id"], None)
         self.say(f"{run['name']}: {GONE} ({kind.lower()})")
 
 

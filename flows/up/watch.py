@@ -52,7 +52,7 @@ class Watch:
     _clock_text: str = "never set back"
 
     def __post_init__(self) -> None:
-        self.runs = Runs(self.api, self.say)
+        self.runs = Runs(self.home, self.api, self.say)
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._all, name="watch", daemon=True)
