@@ -13,15 +13,22 @@ import os
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from flows import make, prepare
+from quantfarm.nouns import Cell, DeviceProfile
+from quantfarm.sweeps import Sweep
 from quantfarm.toolchain import environments
+from storage.home import Home
 
 PACKAGE = "llama-cpp-python"
 VERSIONS = tuple(f"0.3.{n}" for n in range(30, 38))
+
+#: A workload whose decoding takes some hundredths of a second.
+BENCH = {"kind": "bench", "n_prompt": 0, "n_gen": 160, "repetitions": 5}
 
 PROJECT = """\
 [build-system]
@@ -154,3 +161,15 @@ def used(folder: Path, at: Path) -> Iterator[pytest.MonkeyPatch]:
         (at / "cache" / "environments").mkdir(parents=True)
         (at / "cache" / "environments" / tools.name).symlink_to(tools)
         yield patch
+
+
+def installed(version: str) -> Path:
+    """A Python that has this release, as a user would have made it; within `used`."""
+    return environments.python_of(environments.environment("own", [f"{PACKAGE}=={version}"]))
+
+
+def cell(home: Home, profile: DeviceProfile, version: str) -> Cell:
+    """A short benchmark of the reference model, whose artifact is in the store."""
+    ready = prepare.prepare(home, Sweep(quants=("F16",), workloads=(BENCH,), launches=1, common={"threads": 1}))
+    make.variant(home, ready.host, ready.plan.cells[0].variant, ready.source_file)
+    return replace(ready.plan.cells[0], profile=profile, build=f"{PACKAGE} {version}")

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from agents import leases
-from flows import make, prepare, rerun
+from flows import rerun
 from flows.builds import CannotHave, with_build
 from flows.stopping import Stopped
 from quantfarm.errors import FarmError, UsageError
 from quantfarm.nouns import Cell, DeviceProfile, State
-from quantfarm.sweeps import Sweep
 from storage.home import Home
 from storage.landing import Landings
 from tests import releases
@@ -24,7 +23,6 @@ from tests.ssh.server import sshd
 
 LLAMA = "llama_cpp"
 SLOWER = 1.0  # a decoding call takes twice as long: seen on a busy machine too
-BENCH = {"kind": "bench", "n_prompt": 0, "n_gen": 24, "repetitions": 3}
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +48,7 @@ def python_of(profile: DeviceProfile) -> str:
 
 
 def cell_of(profile: DeviceProfile, version: str) -> Cell:
-    """A short benchmark of the reference model, whose artifact is in the store."""
-    home = Home.default()
-    ready = prepare.prepare(home, Sweep(quants=("F16",), workloads=(BENCH,), launches=1, common={"threads": 1}))
-    make.variant(home, ready.host, ready.plan.cells[0].variant, ready.source_file)
-    return replace(ready.plan.cells[0], profile=profile, build=f"llama-cpp-python {version}")
+    return releases.cell(Home.default(), profile, version)
 
 
 def test_it_is_the_same_device_with_another_python(here: DeviceProfile) -> None:
