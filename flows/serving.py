@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import httpx
 from prefect._vendor.croniter import croniter  # what the server's scheduler itself uses
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import CronSchedule
@@ -60,7 +61,10 @@ class Serving(Runner):
         ask = poller._get_scheduled_flow_runs  # Prefect is pinned, and a test holds this
 
         async def due() -> list[FlowRun]:
-            found = await ask()
+            try:
+                found = await ask()
+            except httpx.HTTPError:  # no server, or one that is starting: its runs go on, and so do we
+                return []
             self._polled = time.monotonic()
             return await self._newest(found)
 
@@ -100,7 +104,7 @@ class Serving(Runner):
         kept, newest = [run for run in runs if not run.auto_scheduled], {}
         for run in sorted((run for run in runs if run.auto_scheduled), key=_when):
             if missed := newest.get(run.deployment_id):
-                with contextlib.suppress(PrefectException):
+                with contextlib.suppress(PrefectException, httpx.HTTPError):
                     await self._client.set_flow_run_state(missed.id, Cancelled(message=MISSED))
             newest[run.deployment_id] = run
         return [*kept, *newest.values()]

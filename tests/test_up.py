@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ from flows import automations
 from storage.home import Home
 from storage.sweeps import unfinished
 from tests.farms import Farm, devices, farm, free_port, left, until
-from tests.sweeping import QUANTFARM, landings
+from tests.sweeping import QUANTFARM, landings, quantfarm
 
 SERVED = {"sweep", "register-device", "check-devices", "nightly", "report", "rebuild-database"}
 
@@ -174,3 +175,16 @@ def test_killed_it_leaves_nothing_and_the_next_one_takes_over_and_goes_on(
         assert third.state["sweeps"][0]["left"]
     assert not landings(home).problems
     assert all(name.split(".")[1] == "1" for name in first.landed())
+
+
+def test_a_ray_head_comes_and_goes_with_the_farm(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with farm(home, "--no-nightly", "--ray", "--ray-port", str(free_port())) as up:
+        up.await_up()
+        assert up.part("ray")["url"].startswith("ray://127.0.0.1:")
+        pid = up.part("ray")["pid"]
+        assert json.loads(quantfarm("agent", "status", "--json"))[0]["pid"] == pid
+        up.process.send_signal(signal.SIGINT)
+        assert up.process.wait(90) == 0
+        assert not psutil.pid_exists(pid)
+        assert json.loads(quantfarm("agent", "status", "--json")) == []

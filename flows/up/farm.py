@@ -40,6 +40,7 @@ class Farm:
     _said_up: bool = False
     _prepared: bool = False
     _written: float = 0.0
+    _unwritten: str = ""
 
     def __post_init__(self) -> None:
         api = self.wish.server.api
@@ -125,8 +126,11 @@ class Farm:
             logs.bound(log)
         try:
             state.write(self.home, self.told())
-        except FarmError as error:
-            self.tell(str(error))
+            self._unwritten = ""
+        except (FarmError, OSError) as error:
+            if str(error) != self._unwritten:
+                self._unwritten = str(error)
+                self.tell(f"the state cannot be written: {error}")
 
     def told(self) -> dict[str, Any]:
         return {

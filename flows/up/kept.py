@@ -71,12 +71,28 @@ class Kept:
 
     def _start(self, tell: Callable[[str], None]) -> None:
         if obstacle := self.part.obstacle():
-            self.problem = obstacle
-            self._again_at = time.monotonic() + BACK_OFF_S[-1]
-            return tell(f"{self.part.name} cannot be started: {obstacle}")
+            return self._later(obstacle, tell)
+        try:
+            self.process = self._process()
+        except OSError as error:  # no room for a log, no memory for a process
+            return self._later(str(error), tell)
+        try:
+            self.mark = processes.mark(self.process.pid)
+        except (OSError, ProcessLookupError):  # gone already
+            self.mark = f"{self.process.pid}-0"
+        self._begun = self._answered = time.monotonic()
+        return self._become("starting")
+
+    def _later(self, obstacle: str, tell: Callable[[str], None]) -> None:
+        if self.problem != obstacle:
+            tell(f"{self.part.name} cannot be started: {obstacle}")
+        self.problem = obstacle
+        self._again_at = time.monotonic() + BACK_OFF_S[-1]
+
+    def _process(self) -> subprocess.Popen[bytes]:
         logs.bound(self.part.log)
         with self.part.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 self.part.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -84,12 +100,6 @@ class Kept:
                 start_new_session=True,  # a Ctrl-C is for us, who end the parts in order
                 env={k: v for k, v in os.environ.items() if k not in self.part.without} | dict(self.part.environment),
             )
-        try:
-            self.mark = processes.mark(self.process.pid)
-        except (OSError, ProcessLookupError):  # gone already
-            self.mark = f"{self.process.pid}-0"
-        self._begun = self._answered = time.monotonic()
-        return self._become("starting")
 
     def _ask(self, process: subprocess.Popen[bytes], tell: Callable[[str], None]) -> None:
         now = time.monotonic()

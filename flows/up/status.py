@@ -41,6 +41,8 @@ def _good(checks: list[dict[str, Any]]) -> bool:
 def _part(told: dict[str, Any], runs: bool) -> dict[str, Any]:
     """As it was told, and looked at again: what was written seconds ago may have died since."""
     alive = bool(told["mark"]) and processes.alive(told["mark"])
+    if not runs and told["state"] == "stopped":
+        return {**told, "last_line": ""}
     there = runs and alive
     down = {} if there else {"state": told["state"] if runs and told["state"] == "waiting" else DOWN, "pid": None}
     last = "" if there and told["state"] == "up" else logs.last_line(Path(told["log"]))
