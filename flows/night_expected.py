@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from flows import devices, prepare
@@ -128,8 +129,9 @@ class Night:
 
     def _of_history(self, watch: Sweep, why: str, series: Series) -> Iterator[Expected]:
         names = watch.devices or (devices.LOCAL,)
+        models = (watch.model, Path(watch.model).stem)  # a file's model is called like it
         for key in series:
-            if key.model == watch.model and key.device in names:
+            if key.model in models and key.device in names:
                 kind = key.workload.split()[0]
                 yield Expected(subject=replace(key, metric=""), kind=kind, watch=watch, reason=why)
 

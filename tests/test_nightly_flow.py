@@ -38,13 +38,13 @@ def device(home: Path, name: str = "desk", **options: Any) -> None:
     (folder / f"{name}.yaml").write_text(json.dumps({**body, "options": script}))
 
 
-def watch(home: Path, *, quality: bool = False, **other: Any) -> None:
+def watch(home: Path, *, quality: bool = False, model: str = "reference", **other: Any) -> None:
     bench = {"kind": "bench", "n_prompt": 32, "n_gen": 8}
     workload = {"kind": "quality", "n_chunks": 2} if quality else bench
     body: dict[str, Any] = {
         "watches": [
             {
-                "model": "reference",
+                "model": model,
                 "devices": ["desk"],
                 "quants": ["F16"],
                 "launches": 1,
@@ -190,6 +190,43 @@ def test_a_build_that_a_device_cannot_be_given_is_not_compared(farm: Path) -> No
     verdict = only(measured(farm, TODAY))
     assert verdict.kind is Kind.NOT_COMPARABLE
     assert "desk is simulated: there is nothing to install a build on" in verdict.reason
+
+
+def model(farm: Path, folder: str, data: bytes) -> Path:
+    """A model of the same name in another folder: watched from now on."""
+    path = farm / folder / "model.gguf"
+    path.parent.mkdir()
+    path.write_bytes(data)
+    watch(farm, model=str(path))
+    return path
+
+
+def test_a_file_that_is_slower_is_found_the_same_night_by_measuring_old_and_new_in_turns(
+    farm: Path, reference: Path
+) -> None:
+    whole = reference.read_bytes()
+    model(farm, "old", whole)
+    history(farm)
+    model(farm, "new", whole + bytes(len(whole) // 10))  # a tenth more to read for each token
+    verdict = only(measured(farm, TODAY))
+    assert verdict.kind is Kind.REGRESSION
+    assert verdict.confirmation
+    assert (verdict.confirmation.how, verdict.confirmation.n) == ("interleaved", 6)
+    assert verdict.ratio == pytest.approx(1 / 1.1, abs=0.005)
+    assert verdict.suspect.startswith("the model's file ")
+    assert (verdict.first_bad, verdict.last_good) == (night(TODAY), night(TODAY - 1))
+    assert only(measured(farm, TODAY + 1)).kind is Kind.YOUNG
+
+
+def test_a_file_that_is_gone_cannot_be_measured_beside_the_new_one(farm: Path, reference: Path) -> None:
+    whole = reference.read_bytes()
+    old = model(farm, "old", whole)
+    history(farm)
+    old.unlink()
+    model(farm, "new", whole + bytes(len(whole) // 10))
+    verdict = only(measured(farm, TODAY))
+    assert verdict.kind is Kind.NOT_COMPARABLE
+    assert "is not in the store any more" in verdict.reason
 
 
 def test_a_device_that_is_away_is_no_data_with_the_reason(farm: Path) -> None:
