@@ -92,6 +92,7 @@ class GoingOn:
     api: Api
     say: Callable[[str], None]
     left: set[str] = field(default_factory=set[str])
+    nights: Callable[[str], None] | None = None  # who goes on with a night; none: nobody serves them
     _going: dict[str, _Going] = field(default_factory=dict[str, _Going])
     _hurt: dict[str, float] = field(default_factory=dict[str, float])
     _wanted: set[str] = field(default_factory=set[str])
@@ -132,30 +133,40 @@ class GoingOn:
         going.dead_since = going.dead_since or time.monotonic()
         if one.sweep not in self._wanted and time.monotonic() - going.dead_since < SURE_S:
             return
-        if going.run and self.api.get(f"/flow_runs/{going.run}")["state_type"] not in STATES_OVER:
+        if (night := str(one.request.get("night") or "")) and self.nights:
+            sweeps.finish(self.home, one.sweep, "failed")  # the night measures with a sweep of its own what is missing
+            self.nights(night)
+        elif not self._waits(one, going):
+            going.run, going.dead_since = self._begin(one, going, deployment), 0.0
+            self.say(f"going on with {line(one)} (time {going.times})")
+        else:
             return
-        if one.finished > going.finished:
-            going.finished, going.in_vain = one.finished, 0
-        if going.in_vain >= TIMES:
-            if not going.told:
-                going.told = True
-                self.say(f"{line(one)}: gone on with {TIMES} times in vain; not tried again by itself")
-            return
-        going.times += 1
-        going.in_vain += 1
-        made = self.api.post(
-            f"/deployments/{deployment}/create_flow_run",
-            {
-                "parameters": {"resume": one.sweep},
-                "tags": ["gone-on"],
-                "state": {"type": "SCHEDULED", "message": "it was cut off; `quantfarm up` goes on with it"},
-                "idempotency_key": f"go-on-{one.sweep}-{one.went_on}-{going.times}-{int(going.dead_since)}",
-            },
-        )
-        going.run, going.dead_since = made["id"], 0.0
         self._wanted.discard(one.sweep)
         self._hurt.pop(one.sweep, None)
-        self.say(f"going on with {line(one)} (time {going.times})")
+
+    def _waits(self, one: Unfinished, going: _Going) -> bool:
+        """Whether a run of it is still to begin, or it was tried in vain often enough."""
+        if going.run and self.api.get(f"/flow_runs/{going.run}")["state_type"] not in STATES_OVER:
+            return True
+        if one.finished > going.finished:
+            going.finished, going.in_vain = one.finished, 0
+        if going.in_vain < TIMES:
+            return False
+        if not going.told:
+            going.told = True
+            self.say(f"{line(one)}: gone on with {TIMES} times in vain; not tried again by itself")
+        return True
+
+    def _begin(self, one: Unfinished, going: _Going, deployment: str) -> str:
+        going.times += 1
+        going.in_vain += 1
+        body = {
+            "parameters": {"resume": one.sweep},
+            "tags": ["gone-on"],
+            "state": {"type": "SCHEDULED", "message": "it was cut off; `quantfarm up` goes on with it"},
+            "idempotency_key": f"go-on-{one.sweep}-{one.went_on}-{going.times}-{int(going.dead_since)}",
+        }
+        return str(self.api.post(f"/deployments/{deployment}/create_flow_run", body)["id"])
 
     def _row(self, one: Unfinished) -> dict[str, Any]:
         going = self._going.get(one.sweep, _Going())

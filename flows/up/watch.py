@@ -16,6 +16,7 @@ from flows import automations
 from flows.up import checks, late, parts
 from flows.up.api import Api
 from flows.up.clock import Clock
+from flows.up.cut_nights import CutNights
 from flows.up.going_on import GoingOn
 from flows.up.runs import Runs
 from quantfarm.errors import FarmError
@@ -44,6 +45,7 @@ class Watch:
     clock: Clock = field(default_factory=Clock)
     rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     runs: Runs = field(init=False)
+    cut_nights: CutNights = field(init=False)
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _check_at: float = 0.0
@@ -52,6 +54,7 @@ class Watch:
     _clock_text: str = "never set back"
 
     def __post_init__(self) -> None:
+        self.cut_nights = CutNights(self.home, self.api, self.say)
         self.runs = Runs(self.home, self.api, self.say)
 
     def start(self) -> None:
@@ -82,7 +85,10 @@ class Watch:
         self._look_at_clock(told)
         self.runs.look(self.serving(), set(served.values()))
         if "sweep" in served:
+            self.going_on.nights = self.cut_nights.add if "nightly" in served else None
             self.going_on.look(served["sweep"])
+        if "nightly" in served:
+            self.cut_nights.look(served["nightly"])
         if time.monotonic() >= self._check_at:
             self._check(told)
 
