@@ -15,7 +15,7 @@ from quantfarm.nightly import metrics
 from quantfarm.nightly.points import Point
 from quantfarm.nightly.series import SeriesKey, key_of
 from quantfarm.nightly.watchlist import WatchList
-from quantfarm.nouns import Cell, Plan, Skip, State
+from quantfarm.nouns import Cell, Plan, Skip
 from quantfarm.sweeps import Sweep
 from storage import nights
 from storage.home import Home
@@ -109,13 +109,10 @@ class Night:
     def _why_not(self, cells: list[Cell]) -> str:
         """Of cells of which none is good: the last one's failure, else the state of their device."""
         landings = Landings(self.home)
-        why = ""
-        for cell in cells:
-            for landed in landings.of(cell.id):
-                if landed.night == self.night and landed.outcome.state is State.OK:
-                    return ""
-                if landed.night == self.night:
-                    why = f"{landed.outcome.stage}: {landed.outcome.reason}"
+        if any(landings.finished(cell.id, self.night) for cell in cells):
+            return ""
+        latest = [landed for cell in cells if (landed := landings.last(cell.id)) and landed.night == self.night]
+        why = f"{latest[-1].outcome.stage}: {latest[-1].outcome.reason}" if latest else ""
         return why or devices.unfit(self.home, cells[0].profile).removeprefix(WAITS).strip() or SILENT
 
     def _of_skips(self, watch: Sweep, plan: Plan, series: Series) -> Iterator[Expected]:

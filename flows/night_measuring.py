@@ -18,6 +18,7 @@ from flows.progress import tell
 from quantfarm.errors import UsageError
 from quantfarm.nightly import evidence, judge, metrics
 from quantfarm.nightly.candidates import Candidate, Rules
+from quantfarm.nightly.series import SeriesKey
 from quantfarm.nightly.verdicts import Kind, NightReport, Verdict
 from quantfarm.nightly.watchlist import PRIORITY, WatchList
 from quantfarm.sweeps import NIGHT, Sweep
@@ -29,6 +30,8 @@ from storage.reading import NoResults, Reader
 
 #: What is counted of the night's sweeps.
 COUNTS = ("ok", "failed", "known", "waiting", "skipped")
+#: Windows of nights that are read back: more than the judge looks through, for series that have gaps.
+HISTORY = judge.WINDOWS + 1
 #: Verdicts that a person may want to measure again.
 NO_NEWS = frozenset({Kind.UNCHANGED, Kind.YOUNG})
 #: A night waits for another one of the same home as long as that takes.
@@ -123,7 +126,7 @@ class Measuring:
     def _series(self) -> Series:
         try:
             with Reader(self.home) as reader:
-                return nights.series(reader)
+                return nights.series(reader, nights=HISTORY * self.asked.watch_list.window)
         except NoResults:
             return {}
 
@@ -143,7 +146,9 @@ class Measuring:
     def _keys(self, one: Expected, series: Series):
         return one.keys(self.asked.watch_list.metrics, series, self.asked.night)
 
-    def _judged(self, one: Expected, key: Any, series: Series, earlier: Mapping[Any, list[Verdict]]) -> judge.Judged:
+    def _judged(
+        self, one: Expected, key: SeriesKey, series: Series, earlier: Mapping[SeriesKey, list[Verdict]]
+    ) -> judge.Judged:
         night, points = self.asked.night, [point for point in series.get(key, ()) if point.night <= self.asked.night]
         if points and points[-1].night == night:
             return judge.judge(night, key, points, earlier.get(key, ()), self.asked.rules)

@@ -28,15 +28,28 @@ class Landings:
         self._index = index_of(home.root / "cells")
 
     def finished(self, cell_id: str, night: str = "") -> bool:
-        """Whether some attempt is ok; one of this night where a night is named."""
-        good = (landed for landed in self._of(cell_id) if landed.outcome.state is State.OK)
-        return any(not night or landed.night == night for landed in good)
+        """Whether some attempt is ok; one of this night where a night is named.
+
+        Newest first, and not back beyond an earlier night: a cell that is watched has an attempt for each.
+        """
+        for attempt in reversed(self._index.of(cell_id)):
+            landed = self.get(cell_id, attempt)
+            if landed and landed.outcome.state is State.OK and night in ("", landed.night):
+                return True
+            if landed and "" < landed.night < night:
+                return False
+        return False
 
     def latest(self, cell_id: str) -> Landed | None:
         """The latest ok attempt, else the latest attempt, None where none has landed."""
         found = list(self._of(cell_id))
         good = [landed for landed in found if landed.outcome.state is State.OK]
         return max(good or found, key=lambda landed: landed.attempt, default=None)
+
+    def last(self, cell_id: str) -> Landed | None:
+        """The latest attempt, however it ended; None where none has landed or it cannot be read."""
+        attempts = self._index.of(cell_id)
+        return self.get(cell_id, attempts[-1]) if attempts else None
 
     def next_attempt(self, cell_id: str) -> int:
         """One more than every attempt that has landed, readable or not."""
