@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from collections import deque
@@ -14,41 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from flows.estimate import TimeLeft, figure
 from flows.progress import News
-from quantfarm.nouns import Cell, Landed, State, metric_of
+from quantfarm.nouns import Cell, State
 
-#: The figure shown for a landed cell, by its kind of workload.
-FIGURES = {"bench": ("bench_tg", "bench_pp"), "app": ("decode_tps", "ttft"), "quality": ("ppl", "kld_mean")}
 ROWS = 12
-
-
-def figure(landed: Landed) -> str:
-    """The two figures that matter most of a cell, or why it failed."""
-    if landed.outcome.state is not State.OK:
-        return f"{landed.outcome.stage}: {landed.outcome.reason}"
-    found = (metric_of(landed.measurements, name) for name in FIGURES.get(landed.cell.workload.kind, ()))
-    return "   ".join(f"{m.metric} {m.value:.4g} {m.unit}".rstrip() for m in found if m)
-
-
-class TimeLeft:
-    """Remaining cells × the median time of the cells of their kind that have landed."""
-
-    def __init__(self) -> None:
-        self.took: dict[str, list[float]] = {}
-
-    def add(self, landed: Landed) -> None:
-        self.took.setdefault(landed.cell.workload.kind, []).append(landed.seconds)
-
-    def estimate(self, waiting: dict[str, Cell]) -> float | None:
-        """Seconds; None before the first cell has landed. Devices run side by side: the slowest lane counts."""
-        everything = [s for took in self.took.values() for s in took]
-        if not everything:
-            return None
-        lanes: dict[str, float] = {}
-        for cell in waiting.values():
-            took = self.took.get(cell.workload.kind, everything)
-            lanes[cell.profile.name] = lanes.get(cell.profile.name, 0.0) + statistics.median(took)
-        return max(lanes.values(), default=0.0)
 
 
 class LiveTable:
@@ -57,7 +26,6 @@ class LiveTable:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.left = TimeLeft()
-        self.waiting: dict[str, Cell] = {}
         self.running: dict[str, tuple[Cell, float]] = {}
         self.done: deque[tuple[Cell, str, str]] = deque(maxlen=ROWS)
         self.note = "preparing"
@@ -101,13 +69,16 @@ class LiveTable:
         if news.text:
             self._say(f"{news.kind} {news.text}" if news.kind != "note" else news.text)
 
+    def _said(self, news: News) -> None:
+        """What a device's programs said by the way: for logs."""
+
     def _waiting(self, news: News) -> None:
         self.console.print(news.text, style="yellow", markup=False)
 
     def _plan(self, news: News) -> None:
         assert news.plan
-        self.waiting = {cell.id: cell for cell in news.plan.cells}
-        self.progress.update(self.bar, total=len(self.waiting))
+        self.left = TimeLeft(news.plan.cells)
+        self.progress.update(self.bar, total=self.left.cells)
         for skip in news.plan.skips:
             self.console.print(
                 f"skipped {skip.device} · {skip.variant} · {skip.workload}: {skip.reason}", style="yellow"
@@ -128,23 +99,14 @@ class LiveTable:
         mark = "✓" if news.landed.outcome.state is State.OK else "✗"
         self.running.pop(news.cell.id, None)
         self.left.add(news.landed)
-        self._over(news.cell)
+        if not news.text:  # else it is tried again
+            self._over(news.cell)
         self.done.append((news.cell, mark, figure(news.landed)))
         if not self.console.is_terminal:
-            line = f"{mark} {news.cell.label}   {figure(news.landed)}   {self._time_left()}"
+            line = f"{mark} {news.cell.label}   {figure(news.landed)}   {self.left.words()}"
             self.console.print(line, style="red" if mark == "✗" else "", markup=False, highlight=False, soft_wrap=True)
 
     def _over(self, cell: Cell) -> None:
-        self.waiting.pop(cell.id, None)
+        self.left.over(cell)
         total = self.progress.tasks[0].total or 0
-        self.progress.update(self.bar, completed=total - len(self.waiting), left=self._time_left())
-
-    def _time_left(self) -> str:
-        seconds = self.left.estimate(self.waiting)
-        return (
-            ""
-            if seconds is None
-            else f"about {seconds / 60:.0f} min left"
-            if seconds > 90
-            else f"about {seconds:.0f} s left"
-        )
+        self.progress.update(self.bar, completed=total - self.left.cells, left=self.left.words())

@@ -9,7 +9,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import artifacts, checks, register, reporting
+from flows import artifacts, checks, refusals, register, reporting
 from flows.progress import News, listening
 from flows.register import Wanted
 from flows.steps import Step
@@ -78,7 +78,7 @@ def register_device(
         with listening(log):
             done = register.register(home, wanted, log.step)
     except FarmError as error:  # a message for a person, not a traceback
-        return Failed(message=str(error))
+        return refusals.failed(error)
     finally:
         ingest(home)
     return Completed(message=f"{name}: {'; '.join([done.lines[0], *done.warnings])}")
@@ -96,11 +96,14 @@ def check_devices(names: list[str] | None = None) -> State[Any]:
         with listening(log):
             done = checks.check(home, names or checks.registered(home, held=False), log.step)
     except FarmError as error:
-        return Failed(message=str(error))
+        return refusals.failed(error)
     finally:
         ingest(home)
     text = "; ".join(f"{one.device} is {one.state}: {one.text}" for one in done) or "no device is registered"
-    return Completed(message=text) if all(one.ok for one in done) else Failed(message=text)
+    if all(one.ok for one in done):
+        return Completed(message=text)
+    refusals.quiet()
+    return Failed(message=text)
 
 
 @flow(name="report", **PLAIN)
@@ -115,7 +118,7 @@ def report(device: str = "", model: str = "") -> State[Any]:
     try:
         written = reporting.write(home, home.report, device or None, model or None)
     except FarmError as error:
-        return Failed(message=str(error))
+        return refusals.failed(error)
     artifacts.markdown("benchmark", written[0].read_text("utf-8"), f"{written[0]}")
     return Completed(message=f"wrote {written[0]} and {len(written) - 1} plots")
 
@@ -127,5 +130,5 @@ def rebuild_database() -> State[Any]:
     try:
         version = rebuild(Home.default(), on_wait=lambda who: log.say(f"the database is in use by {who}; waiting"))
     except FarmError as error:
-        return Failed(message=str(error))
+        return refusals.failed(error)
     return Completed(message=f"the database was made anew from the landed files: version {version}")

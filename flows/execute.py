@@ -12,6 +12,7 @@ from typing import Any
 
 from agents import Agent, AgentError, Exit
 from flows import gate
+from flows.progress import tell
 from flows.pushing import Told
 from flows.seen import Lines
 from flows.station import Station
@@ -26,6 +27,8 @@ from storage.home import Home
 from storage.landing import TraceWriter, land
 
 LEASE_LOST = "the device's lease was lost while it was measured: somebody else may have used it meanwhile"
+#: The last lines that a run's programs said on stderr, for the log.
+SAID = 20
 #: Seconds a cell may take where the request does not say, by kind: long, since a cell of a large
 #: model on a small device is slow; it is there for runs that hang.
 LIMIT_S = {"bench": 3600.0, "app": 3600.0, "quality": 24 * 3600.0}
@@ -111,6 +114,8 @@ def _run(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[], b
         there["python"] = str(python)
     left = station.agent.run(under.command(job.cell, there), on_line=lines.write, limit_s=job.limit, stopped=stopped)
     lines.finish()
+    for line in left.stderr.splitlines()[-SAID:]:
+        tell("said", f"{station.profile.name}: {line.rstrip()}")
     return left
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 
@@ -23,6 +24,7 @@ from flows.station import Station, leased
 from flows.stopping import Stopped
 from quantfarm.health import NotAllowed
 from quantfarm.nouns import Cell, Landed, State
+from storage import wanted
 from storage.fencing import Fenced
 from storage.home import Home
 from storage.landing import Landings
@@ -30,6 +32,8 @@ from storage.landing import Landings
 #: How long a device that went away is waited for, and the pauses between tries.
 PATIENCE_S = 120.0
 PAUSES_S = (1.0, 2.0, 4.0, 8.0)
+#: Said of a landed failure that is not the last word.
+AGAIN = "it is tried again"
 
 
 @dataclass(slots=True)
@@ -72,6 +76,7 @@ class Lane:
     retries: int = 1
     fresh: bool = False
     night: str = ""  # measure what has not been measured for this night
+    priority: int = 0  # who waits with a higher one gets the device between two cells
     stopped: Callable[[], bool] = never
     patience_s: float = PATIENCE_S
 
@@ -113,7 +118,7 @@ class Lane:
         while time.monotonic() < end:
             if self.stopped():
                 raise Stopped("stopped: what was finished is kept")
-            time.sleep(min(0.5, seconds))
+            time.sleep(min(0.5, max(0.01, end - time.monotonic())))
 
 
 @dataclass(slots=True)
@@ -147,8 +152,12 @@ class _Work:
         """Lease the device and measure until all is done or it is lost; the error that ended it, if one did."""
         lane = self.lane
         try:
-            with leased(lane.agent, lane.holder, lane.waiting()) as station, self.states.busy(lane.holder):
-                self._measure(station)
+            while self.pending:
+                urgent = self._leased()
+                if not urgent:
+                    break
+                tell("waiting", f"{lane.name} is handed over to {urgent}, which is more urgent")
+                self._let_pass()
         except AgentError as error:
             tell("note", f"{lane.name}: {error}")
             return error
@@ -156,12 +165,32 @@ class _Work:
             tell("note", f"{lane.name} was lost; trying to reach it again")
         return None
 
-    def _measure(self, station: Station) -> None:
+    def _leased(self) -> str:
+        """Measure under a lease until all is done, the device is lost, or somebody more urgent waits: who."""
+        lane = self.lane
+        with ExitStack() as held:
+            with wanted.waiting(lane.home, wanted.device_of(lane.agent.profile), lane.priority, lane.holder):
+                station = held.enter_context(leased(lane.agent, lane.holder, lane.waiting()))
+            held.enter_context(self.states.busy(lane.holder))
+            return self._measure(station)
+
+    def _measure(self, station: Station) -> str:
         landings = Landings(self.lane.home)
         while self.pending:
+            if urgent := self._urgent():
+                return urgent
             self._cell(station, self.pending[0], landings)
             if not station.lease.held():
-                return
+                return ""
+        return ""
+
+    def _urgent(self) -> str:
+        return wanted.more_urgent(self.lane.home, wanted.device_of(self.lane.agent.profile), self.lane.priority)
+
+    def _let_pass(self) -> None:
+        """Who is more urgent has the device, or has gone away, before we ask for it again."""
+        while self._urgent():
+            self.lane.sleep(0.2)
 
     def _cell(self, station: Station, cell: Cell, landings: Landings) -> None:
         """Looked up here, with the lease in hand: another sweep may just have measured it."""
@@ -176,12 +205,10 @@ class _Work:
         except Fenced as error:
             tell("note", str(error))
             return None if again else self._over("failed")
-        tell("landed", cell=cell, landed=landed)
-        if landed.outcome.state is State.OK:
-            self._over("ok")
-        elif not (again and landed.outcome.retryable):
-            self._over("failed")
-        return None
+        ok = landed.outcome.state is State.OK
+        again = again and not ok and landed.outcome.retryable
+        tell("landed", AGAIN if again else "", cell=cell, landed=landed)
+        return None if again else self._over("ok" if ok else "failed")
 
     def _over(self, what: str) -> None:
         self.pending.popleft()

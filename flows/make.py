@@ -9,11 +9,12 @@ from pathlib import Path
 
 from agents import Agent, Exit
 from flows.progress import tell
+from flows.stopping import Stopped
 from quantfarm.errors import FarmError, UsageError
 from quantfarm.nouns import Artifact, Cell, Plan, Trace, Variant, Workload, digest
 from quantfarm.quantizers import quantizer
 from quantfarm.runtimes import runtime
-from storage import atomic
+from storage import atomic, journal
 from storage.artifacts import Artifacts
 from storage.home import Home
 
@@ -24,10 +25,23 @@ class MakeError(FarmError):
     """A variant could not be made: its cells fail with this reason, the sweep goes on."""
 
 
-def _run(agent: Agent, command: Sequence[str], parse: Callable[[list[str]], Trace], what: str) -> Trace:
-    """Run a making step; its trace. Raises MakeError with what the step itself said."""
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+def _run(
+    agent: Agent,
+    command: Sequence[str],
+    parse: Callable[[list[str]], Trace],
+    what: str,
+    stopped: Callable[[], bool] = never,
+) -> Trace:
+    """Run a making step; its trace. Raises MakeError with what the step itself said, Stopped."""
     lines: list[str] = []
-    left = agent.run(command, on_line=lines.append, limit_s=MAKE_LIMIT_S)
+    left = agent.run(command, on_line=lines.append, limit_s=MAKE_LIMIT_S, stopped=stopped)
+    if stopped():
+        raise Stopped(f"{what}: stopped")
     try:
         trace = parse(lines)
     except ValueError as error:
@@ -42,21 +56,22 @@ def _why(trace: Trace, left: Exit) -> str:
     return left.reason or str(trace.first("end").get("error", "")) or " ".join([f"exit status {left.code}", *said])
 
 
-def variant(home: Home, agent: Agent, wanted: Variant, source: Path) -> Artifact:
-    """The artifact of a variant: from the store, the file as it is, or quantized now. Raises MakeError."""
+def variant(home: Home, agent: Agent, wanted: Variant, source: Path, stopped: Callable[[], bool] = never) -> Artifact:
+    """The artifact of a variant: from the store, the file as it is, or quantized now. Raises MakeError, Stopped."""
     store = Artifacts(home)
     if found := store.find(wanted.recipe):
         return found
     made_by = quantizer("gguf")
     if wanted.recipe.quantizer == "as_is":
         facts = made_by.parse(
-            _run(agent, made_by.command(wanted.recipe, str(source), ""), _events, f"reading {source}")
+            _run(agent, made_by.command(wanted.recipe, str(source), ""), _events, f"reading {source}", stopped)
         )
         return store.refer(source, wanted.recipe, **facts)
     tell("making", f"{wanted.model} {wanted.name}")
     out = store.partial(wanted.recipe)
     try:
-        trace = _run(agent, made_by.command(wanted.recipe, str(source), str(out)), _events, f"quantizing {wanted.name}")
+        command = made_by.command(wanted.recipe, str(source), str(out))
+        trace = _run(agent, command, _events, f"quantizing {wanted.name}", stopped)
         artifact = store.adopt(out, wanted.recipe, **made_by.parse(trace))
     finally:
         out.unlink(missing_ok=True)
@@ -85,24 +100,36 @@ def check_text(agent: Agent, plan: Plan, source: Path, text: Path, called: str) 
             return
 
 
-def base_logits(home: Home, agent: Agent, cell: Cell, base: Artifact, text: Path) -> Path:
+def base_logits_key(cell: Cell, base: Artifact) -> str:
+    """One file serves every cell that asks the same of the base."""
+    return digest([base.sha256, cell.runtime, cell.build, sorted(cell.workload.settings.items())])
+
+
+def base_logits(
+    home: Home, agent: Agent, cell: Cell, base: Artifact, text: Path, stopped: Callable[[], bool] = never
+) -> Path:
     """llama-perplexity's base-logits file for a quality cell's text and settings; made when it is not there.
 
-    A working file, large and cheap to make again: it is not part of any result. Raises MakeError.
+    A working file, large and cheap to make again: it is not part of any result. Who wants it while another makes
+    it waits for that. Raises MakeError, Stopped.
     """
-    settings = cell.workload.settings
-    key = digest([base.sha256, cell.runtime, cell.build, sorted(settings.items())])
-    path = home.folder("base_logits") / f"{key}.logits"
-    if path.exists():
-        return path
-    tell("making", f"{cell.variant.model} F16 base logits")
+    path = home.folder("base_logits") / f"{base_logits_key(cell, base)}.logits"
+    with journal.locked(path.with_suffix(".lock")):
+        if not path.exists():
+            tell("making", f"{cell.variant.model} F16 base logits")
+            _logits(home, agent, cell, base, text, path, stopped)
+    return path
+
+
+def _logits(
+    home: Home, agent: Agent, cell: Cell, base: Artifact, text: Path, path: Path, stopped: Callable[[], bool]
+) -> None:
     out = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     asked = replace(cell, workload=Workload(kind="logits", parameters=cell.workload.parameters))
     files = {"model": str(Artifacts(home).path(base)), "text": str(text), "out": str(out)}
     under = runtime(cell.runtime)
     try:
-        _run(agent, under.command(asked, files), under.parse, "base logits")
+        _run(agent, under.command(asked, files), under.parse, "base logits", stopped)
         atomic.replace(out, path)
     finally:
         out.unlink(missing_ok=True)
-    return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,10 @@ from quantfarm.nouns import Cell, Landed, Plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """`kind`: note, plan, making, made, waiting, started, known, landed, done."""
+    """`kind`: note, plan, making, made, waiting, started, said (by a device), known, landed, done.
+
+    A landed cell with a text is tried again.
+    """
 
     kind: str
     text: str = ""
@@ -30,6 +33,17 @@ class Silent:
         del news
 
 
+class Several:
+    """Tells each of them."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._all = listeners
+
+    def tell(self, news: News) -> None:
+        for one in self._all:
+            one.tell(news)
+
+
 #: A stack rather than a context variable: lanes run in threads of their own.
 _listeners: list[Listener] = [Silent()]
 
@@ -42,6 +56,11 @@ def listening(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(listener)
+
+
+def also(*more: Listener) -> AbstractContextManager[None]:
+    """As `listening`, beside the one that listens already."""
+    return listening(Several(_listeners[-1], *more))
 
 
 def tell(

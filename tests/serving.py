@@ -43,10 +43,18 @@ def until(found: Callable[[], T | None], what: str, within_s: float = WAIT_S) ->
         try:
             if answer := found():
                 return answer
-        except (OSError, urllib.error.HTTPError):
+        except OSError:
             pass
         time.sleep(0.2)
     raise AssertionError(f"{what} did not come within {within_s:g} s: {answer}")
+
+
+class Refused(OSError):
+    """The server's own no: its HTTP code, and what it says."""
+
+    def __init__(self, code: int, said: str) -> None:
+        super().__init__(code, said)
+        self.code = code
 
 
 class Api:
@@ -58,8 +66,12 @@ class Api:
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own server
-            return json.loads(answer.read() or b"null")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own server
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            with error:
+                raise Refused(error.code, error.read().decode()) from None
 
     def deployment(self, name: str) -> dict[str, Any]:
         return self.ask(f"/deployments/name/{name}/{name}")

@@ -1,0 +1,190 @@
+"""Carry out a prepared sweep: variants first, then a lane for each device."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from prefect.client.schemas.objects import State as PrefectState
+from prefect.futures import PrefectFuture
+
+from agents import agent
+from flows import make, making
+from flows.execute import Job
+from flows.failures import land_failure
+from flows.forgetting import forget_tasks_within
+from flows.lanes import Lane, Tally
+from flows.prepare import Prepared
+from flows.progress import tell
+from flows.station import Station
+from flows.stopping import Stopped
+from flows.tasks import bench, evaluate, run_lane
+from quantfarm import planning, sweeps
+from quantfarm.errors import FarmError
+from quantfarm.nouns import Artifact, Cell, DeviceProfile, Landed, Variant
+from quantfarm.runtimes import runtime
+from storage import wanted
+from storage.artifacts import Artifacts
+from storage.home import Home
+from storage.landing import Landings
+
+#: How long lanes that were told to stop are waited for: a device's run ends within a second or two.
+STOPPING_S = 15.0
+
+
+@dataclass(slots=True)
+class Carried:
+    """One sweep while it runs."""
+
+    home: Home
+    prepared: Prepared
+    stop: threading.Event = field(default_factory=threading.Event)
+    tally: Tally = field(default_factory=Tally)
+    _artifacts: dict[str, Artifact] = field(default_factory=dict[str, Artifact])  # by recipe id
+    _unmade: dict[str, str] = field(default_factory=dict[str, str])  # recipe id -> why it could not be made
+    _logits: dict[Path, IO[bytes]] = field(default_factory=dict[Path, IO[bytes]])  # large; held while we run
+    _lanes: list[PrefectFuture[Any]] = field(default_factory=list[PrefectFuture[Any]])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def carry_out(self) -> None:
+        """Raises what ended it; lanes may then still be at work until `end` was called."""
+        sweep, plan = self.prepared.sweep, self.prepared.plan
+        landings = Landings(self.home)
+        pending = [c for c in plan.cells if sweep.fresh or not landings.finished(c.id, sweep.night)]
+        if pending:
+            self._make_missing(pending)
+        cells: dict[DeviceProfile, list[Cell]] = {}
+        for cell in plan.cells:
+            cells.setdefault(cell.profile, []).append(cell)
+        # In threads, a single one too: the signal that ends a run then never strikes in the midst of a landing.
+        lanes = [self._lane(profile, own) for profile, own in cells.items()]
+        self._lanes = [run_lane.submit(lane, self.tally) for lane in lanes]
+        for future in self._lanes:
+            future.result()
+
+    def end(self) -> None:
+        """Nothing of the sweep is at work afterwards, or it is given up on; files that only it needed go."""
+        self.stop.set()
+        until = time.monotonic() + STOPPING_S
+        for future in self._lanes:
+            with contextlib.suppress(Exception):  # it was raised where it was waited for
+                future.wait(max(0.0, until - time.monotonic()))
+        for path, file in self._logits.items():
+            with contextlib.suppress(BlockingIOError), file:  # another sweep needs it: it removes it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+        self._logits.clear()
+
+    def _lane(self, profile: DeviceProfile, cells: list[Cell]) -> Lane:
+        sweep = self.prepared.sweep
+        return Lane(
+            home=self.home,
+            agent=agent(profile),
+            cells=cells,
+            job=self._job,
+            run=self._measure,
+            holder=self.prepared.holder,
+            retries=sweep.retries,
+            fresh=sweep.fresh,
+            night=sweep.night,
+            priority=sweep.priority,
+            stopped=self.stop.is_set,
+        )
+
+    def _measure(self, on: Station, job: Job) -> Landed:
+        """Run a cell as a Prefect task. Its failure is a landed row and the task's red state."""
+        if job.obstacle:
+            return land_failure(self.home, job, "quantize", job.obstacle)
+        kind = evaluate if job.cell.workload.kind == "quality" else bench
+        state: PrefectState[Any] = kind(self.home, on, job, self.stop, return_state=True)
+        forget_tasks_within()
+        if self.stop.is_set():
+            raise Stopped("stopped: what was finished is kept")
+        landed = Landings(self.home).get(job.cell.id, job.attempt)
+        if landed is None:  # it could not even be written down: a full disk, say
+            state.result(raise_on_failure=True)
+            raise FarmError(f"{job.cell.label} did not land")
+        return landed
+
+    def _job(self, cell: Cell, attempt: int) -> Job:
+        """All that a cell needs to run; what cannot be had is the job's obstacle, and its cell fails with it."""
+        recipe, sweep = cell.variant.recipe.id, self.prepared.sweep
+        artifact = self._artifacts.get(recipe)
+        files: dict[str, Path] = {}
+        obstacle = self._unmade.get(recipe, "")
+        if artifact:
+            files["model"] = Artifacts(self.home).path(artifact)
+            if cell.workload.kind == "quality":
+                try:
+                    files |= self._quality_files(cell)
+                except make.MakeError as error:
+                    obstacle = str(error)
+        return Job(
+            cell=cell,
+            attempt=attempt,
+            artifact=artifact or Artifact(sha256="", size=0, recipe=cell.variant.recipe),
+            files=files,
+            obstacle=obstacle,
+            sweep=self.prepared.id,
+            night=sweep.night,
+            reproduce=sweeps.command(sweep, cell.variant.quant, cell.profile.name),
+            limit_s=sweep.limit_s,
+        )
+
+    def _quality_files(self, cell: Cell) -> dict[str, Path]:
+        """The text and, to compare with, the logits of the unquantized model (of no use to a simulated device)."""
+        files = {"text": self.prepared.text}
+        base = planning.base(self.prepared.source)
+        compares = "logits" in runtime(cell.runtime).workloads
+        if base and base.recipe.id in self._artifacts and compares and not cell.profile.simulated:
+            with self._lock:
+                files["base_logits"] = self._held_logits(cell, self._artifacts[base.recipe.id])
+        return files
+
+    def _held_logits(self, cell: Cell, base: Artifact) -> Path:
+        """The file, which no other sweep removes while we hold it."""
+        while True:
+            path = make.base_logits(self.home, self.prepared.host, cell, base, self.prepared.text, self.stop.is_set)
+            if path in self._logits:
+                return path
+            with contextlib.suppress(FileNotFoundError):  # another sweep has just removed it
+                file = path.open("rb")
+                fcntl.flock(file, fcntl.LOCK_SH)
+                if path.exists():
+                    self._logits[path] = file
+                    return path
+                file.close()
+
+    def _make_missing(self, pending: list[Cell]) -> None:
+        """Every variant that a pending cell needs, and the base where one is compared with it."""
+        needed = {cell.variant.recipe.id: cell.variant for cell in pending}
+        base = planning.base(self.prepared.source)
+        if base and any(cell.workload.kind == "quality" for cell in pending):
+            needed[base.recipe.id] = base
+        if not self._find(needed):
+            return
+        host, sweep = self.prepared.host, self.prepared.sweep
+        # Making is work like any other: nothing may be measured here meanwhile.
+        with contextlib.ExitStack() as held:
+            with wanted.waiting(self.home, wanted.device_of(host.profile), sweep.priority, self.prepared.holder):
+                held.enter_context(host.lease(self.prepared.holder, self._waiting_for_this_machine))
+            if missing := self._find(needed):  # another sweep may just have made some
+                made, failed = making.make(self.home, self.prepared, missing, self.stop)
+                self._artifacts |= made
+                self._unmade |= failed
+
+    def _find(self, needed: dict[str, Variant]) -> list[Variant]:
+        """Takes what the store has; what it lacks."""
+        found = {recipe: Artifacts(self.home).find(variant.recipe) for recipe, variant in needed.items()}
+        self._artifacts |= {recipe: artifact for recipe, artifact in found.items() if artifact}
+        return [needed[recipe] for recipe, artifact in found.items() if not artifact]
+
+    def _waiting_for_this_machine(self, who: str) -> None:
+        if self.stop.is_set():
+            raise Stopped("stopped before anything was made")
+        tell("waiting", f"this machine is in use by {who}; waiting for it")

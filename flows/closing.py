@@ -1,0 +1,104 @@
+"""What a sweep's run shows beside its cells: the plan at its beginning; plots, recommendations and links at its end."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+
+from flows import measured
+from flows.artifacts import Shelf
+from flows.prepare import Prepared
+from flows.up import state
+from quantfarm import decide, sweeps
+from quantfarm.candidates import Candidate
+from quantfarm.nouns import Plan
+from quantfarm.report.pareto_plot import pareto_svg
+from quantfarm.statistics.frontier import pareto
+from storage.home import Home
+
+log = logging.getLogger("quantfarm.flows")
+
+#: Lines of a plan, and devices with plots of their own, that a page shows.
+LINES, DEVICES = 200, 12
+SIMULATED = "**Simulated: these are not measurements.**\n\n"
+
+
+def plan(shelf: Shelf, prepared: Prepared) -> None:
+    made = prepared.plan
+    text = "\n\n".join([_cells(made), _skips(made), _again(prepared)])
+    shelf.markdown("sweep-plan", text, f"{len(made.cells)} cells, {len(made.skips)} skipped")
+
+
+def _cells(made: Plan) -> str:
+    launches = Counter((c.profile.name, c.variant.name, c.runtime, c.workload.label) for c in made.cells)
+    lines = ["| device | variant | runtime | workload | launches |", "|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(key)} | {count} |" for key, count in list(launches.items())[:LINES]]
+    if len(launches) > LINES:
+        lines += ["", f"*{len(launches) - LINES:,} more lines are left out.*"]
+    return "\n".join(lines)
+
+
+def _skips(made: Plan) -> str:
+    lines = [f"- {s.device} · {s.variant} · {s.workload}: {s.reason}" for s in made.skips[:LINES]]
+    if len(made.skips) > LINES:
+        lines.append(f"- *{len(made.skips) - LINES:,} more are left out.*")
+    return "\n".join(["### Skipped", "", *(lines or ["Nothing."])])
+
+
+def command(prepared: Prepared) -> str:
+    """Asks the same again: what has landed is not measured twice."""
+    asked, defaults = prepared.sweep, sweeps.Sweep.model_validate({})
+    words = ["quantfarm", "sweep", "--model", asked.model]
+    for name in ("quants", "devices", "tags", "runtimes"):
+        if given := getattr(asked, name):
+            words += [f"--{name}", ",".join(given)]
+    for name in ("suite", "launches", "text", "limit_s", "priority", "notes"):
+        if (given := getattr(asked, name)) != getattr(defaults, name):
+            words += [f"--{name.replace('_', '-')}", str(given)]
+    for name in sweeps.ON_COMMAND_LINE:
+        if (given := asked.common.get(name)) is not None:
+            words += [f"--{name.replace('_', '-')}", str(given)]
+    return shlex.join(words)
+
+
+def _again(prepared: Prepared) -> str:
+    more = " (its workloads of its own cannot be said in options)" if prepared.sweep.workloads else ""
+    return f"The same in a shell{more}:\n\n```\n{command(prepared)}\n```"
+
+
+def end(home: Home, shelf: Shelf, prepared: Prepared) -> None:
+    """Nothing that goes wrong here is the sweep's fault, and nothing of it is kept."""
+    names = list(dict.fromkeys(cell.profile.name for cell in prepared.plan.cells))
+    for name in names[:DEVICES]:
+        try:
+            _device(shelf, measured.of(home, name, prepared.source.name))
+        except Exception as error:
+            log.info("nothing to show of %s: %s", name, error)
+    text = _links(home, names) + (f"\n\n*{len(names) - DEVICES} more devices.*" if len(names) > DEVICES else "")
+    shelf.markdown("sweep-again", "\n\n".join(part for part in (text.strip(), _again(prepared)) if part))
+
+
+def _device(shelf: Shelf, found: Sequence[Candidate]) -> None:
+    first, frontier = found[0], pareto(found)
+    made = decide.recommend(found)
+    simulated = first.simulated
+    where = f"{first.model} on {first.device}{' (simulated)' if simulated else ''}"
+    lines = [f"## {where}", made.reason, made.why_not_runner_up, *made.remarks]
+    lines += [f"- not {candidate.variant}: {why}" for candidate, why in made.excluded]
+    if made.reproduce:
+        lines.append(f"Measure it again:\n\n```\n{made.reproduce}\n```")
+    text = (SIMULATED if simulated else "") + "\n\n".join(line for line in lines if line)
+    shelf.markdown(f"recommendation-{first.device}-{first.model}", text, where)
+    if frontier.standings:
+        shelf.svg(f"pareto-{first.device}-{first.model}", pareto_svg(frontier, made.chosen), where)
+
+
+def _links(home: Home, devices: Sequence[str]) -> str:
+    """Into the dashboard, where `quantfarm up` runs one."""
+    found = state.read(home)
+    if not found or not state.runs(found):
+        return ""
+    urls = [part.get("url") for part in found.get("parts", []) if part.get("name") == "dashboard"]
+    return f"In the [dashboard]({urls[0]}): {', '.join(devices[:DEVICES])}." if urls and urls[0] else ""
