@@ -10,6 +10,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -188,3 +189,25 @@ def test_a_ray_head_comes_and_goes_with_the_farm(home: Path, monkeypatch: pytest
         assert up.process.wait(90) == 0
         assert not psutil.pid_exists(pid)
         assert json.loads(quantfarm("agent", "status", "--json")) == []
+
+
+def test_four_sweeps_at_once_on_sqlite_lose_no_cell_and_end_well(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    names = [f"phone-{number}" for number in range(4)]
+    devices(home, *names, sleep_s=0.0)
+    with farm(home, "--no-nightly") as up:
+        up.await_up()
+        runs = [up.begin(name, launches=10) for name in names]
+        for run in runs:
+            until(lambda run=run: up.run(run)["state_type"] in ("COMPLETED", "FAILED", "CRASHED"), "the sweeps' ends")
+        assert {up.run(run)["state_type"] for run in runs} == {"COMPLETED"}
+        assert len(up.landed()) == 160
+        done = until(lambda: len(finished_tasks(up, runs)) >= 160 and finished_tasks(up, runs), "the tasks' states")
+        assert {one["state_type"] for one in done} == {"COMPLETED"}
+        log = (home / "up" / "server.log").read_text()
+        print(f"'database is locked' in the server's log: {log.count('database is locked')} times")  # noqa: T201
+
+
+def finished_tasks(up: Farm, runs: list[str]) -> list[dict[str, Any]]:
+    tasks = up.api.all("/task_runs/filter", {"task_runs": {"flow_run_id": {"any_": runs}}})
+    return [one for one in tasks if one["name"].startswith("bench") and one["end_time"]]

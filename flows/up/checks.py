@@ -28,7 +28,7 @@ SLACK = timedelta(seconds=120)
 HORIZON = timedelta(days=99)
 #: Bytes of disk below which the farm will soon stop.
 ROOM = 512 * 2**20
-#: What decides whether the server works at all: see FACTS in docs/farm.md.
+#: What decides whether the server works at all.
 PINNED = ("prefect", "fastapi", "sqlalchemy")
 
 
