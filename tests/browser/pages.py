@@ -52,8 +52,9 @@ class Ui:
         self.page.get_by_text("Custom run").click()
         expect(self.page.get_by_text("Validate parameters")).to_be_visible()
 
-    def run(self, run: str, tab: str = "") -> None:
-        self.page.goto(f"{self.url}/runs/flow-run/{run}" + (f"?tab={tab}" if tab else ""))
+    def run(self, run: str, tab: str = "Logs") -> None:
+        self.page.goto(f"{self.url}/runs/flow-run/{run}")
+        self.page.get_by_role("tablist").get_by_text(tab, exact=True).click()
 
     # -- forms
 
@@ -100,9 +101,8 @@ class Ui:
 
     def cancel(self) -> None:
         """The button of the run's page, and yes to the question."""
-        button = self.page.get_by_role("button", name="Cancel", exact=True)
-        button.first.click()
-        self.page.get_by_role("dialog").get_by_role("button", name="Cancel", exact=True).click()
+        self.page.get_by_role("button", name="Cancel", exact=True).click()
+        self.page.get_by_role("button", name="Confirm", exact=True).click()
 
 
 @contextmanager

@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 SMALL = {"n_prompt": 16, "n_gen": 8, "n_chunks": 2, "threads": 1}
-LONG = {"n_prompt": 64, "n_gen": 64, "n_chunks": 4, "threads": 1}
+LONG = {"n_prompt": 64, "n_gen": 64, "threads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,7 @@ def test_a_sweep_is_started_from_its_form_and_shows_what_it_found(farm: Farm, ui
     ui.form("sweep")
     ui.choose("Quantizations", "F16", "Q8_0")
     ui.choose("Devices", "local")
+    ui.choose("Suite", "full")
     ui.fill("Launches", "1")
     ui.fill("Parameters of all workloads", json.dumps(SMALL))
     ui.shot("3-sweep-filled")
@@ -92,8 +93,8 @@ def test_a_sweep_is_started_from_its_form_and_shows_what_it_found(farm: Farm, ui
         seen(ui, tag)
     seen(ui, "cells on 1 device")  # the log
     ui.shot("4-sweep-run")
-    ui.run(run, "Task+Runs")
-    seen(ui, "Q8_0")
+    ui.run(run, "Task Runs")
+    seen(ui, "bench local · reference Q8_0 · bench pp16 tg8 · #0", exact=True)
     ui.shot("5-sweep-tasks")
     ui.run(run, "Artifacts")
     for key in ("sweep-progress", "sweep-cells", "pareto-local-reference", "recommendation-local-reference"):
@@ -115,6 +116,7 @@ def test_a_sweep_that_is_cancelled_in_the_ui_frees_its_device_and_keeps_what_was
     ui.form("sweep")
     ui.choose("Quantizations", "F16", "Q8_0", "Q4_K_M")
     ui.choose("Devices", "local")
+    ui.choose("Suite", "speed")
     ui.fill("Launches", "20")
     ui.fill("Parameters of all workloads", json.dumps(LONG))
     before = farm.landed()
