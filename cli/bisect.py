@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -13,9 +14,21 @@ from cli.steps import Steps
 from flows import bisect as bisecting
 from flows import progress
 from flows.bisect_question import LEAST_PAIRS, Asked, subject
+from flows.progress import News
 from flows.steps import Teller
 from quantfarm.bisection.record import End
 from storage.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class _Waits:
+    """Of what happens in single runs, only for whom they wait: the rest is told by version."""
+
+    steps: Steps
+
+    def tell(self, news: News) -> None:
+        if news.kind in ("waiting", "note"):
+            self.steps.tell(news)
 
 
 def bisect(
@@ -38,7 +51,7 @@ def bisect(
     home = Home.default()
     what = subject(home, Asked(series=series, good=good, bad=bad, pairs=pairs))
     console = Console(stderr=as_json)
-    with Steps(console) as steps, progress.listening(steps):
+    with Steps(console) as steps, progress.listening(_Waits(steps)):
         found = bisecting.bisect(home, what, Teller(what.profile.name, steps.step), fresh=fresh)
     if as_json:
         print_json(bisect_view.row(found))

@@ -14,6 +14,7 @@ from agents import leases
 from flows import rerun
 from flows.builds import CannotHave, with_build
 from flows.stopping import Stopped
+from quantfarm.builds import another
 from quantfarm.errors import FarmError, UsageError
 from quantfarm.nouns import Cell, DeviceProfile, State
 from storage.home import Home
@@ -122,6 +123,31 @@ def test_a_run_of_another_build_than_the_cells_is_a_failure(here: DeviceProfile)
         rerun.interleaved(Home.default(), old, new, metric="bench_tg", pairs=1, holder="a test")
     landed = Landings(Home.default()).latest(new.id)
     assert landed and (landed.outcome.state, landed.measurements) == (State.FAILED, ())
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        ({"llama-cpp-python": "0.3.34"}, ""),
+        ({"llama-cpp-python": "0.3.35"}, "llama-cpp-python 0.3.35 ran, not 0.3.34"),
+        ({"ggml": "0.20.0"}, ""),  # it does not say
+        ({}, ""),
+        (None, ""),
+        (["a", "device", "may", "say", "anything"], ""),
+        ({"llama-cpp-python": ["0.3.34"]}, "llama-cpp-python ['0.3.34'] ran, not 0.3.34"),
+    ],
+)
+def test_which_build_ran_is_what_the_runner_says(versions: object, said: str) -> None:
+    assert another("llama-cpp-python 0.3.34", versions) == said
+    assert another("llama-bench of llama-cpp-python 0.3.34", versions) == ""
+
+
+def test_what_is_compiled_otherwise_is_another_environment(
+    here: DeviceProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = built(here, "0.3.33")
+    monkeypatch.setenv("CMAKE_ARGS", "-DGGML_CUDA=on")
+    assert python_of(built(here, "0.3.33")) != python_of(plain)
 
 
 # ------------------------------------------------------------------ elsewhere

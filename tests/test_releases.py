@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from quantfarm.errors import FarmError, UsageError
-from quantfarm.toolchain import releases
+from quantfarm.toolchain import environments, releases
 from quantfarm.toolchain.releases import Release
 from tests import releases as made
 
@@ -98,6 +98,24 @@ def test_without_a_network_that_is_said(folder: Path, monkeypatch: pytest.Monkey
     folder.mkdir()
     with pytest.raises(FarmError, match="no network: the package index cannot be reached"):
         releases.released(PACKAGE)
+
+
+def test_a_variable_counts_before_a_file_and_a_section_of_its_own_before_the_general_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = environments.python_of(environments.tools())
+    file = tmp_path / "pip.conf"
+    file.write_text("[install]\nfind-links = /install\n[global]\nfind-links = /global\nno-index = yes\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    found = environments.pip_settings(python)
+    assert found["find-links"] == "/install"
+    assert environments.no_index(found) == ["--no-index"]
+    monkeypatch.setenv("PIP_FIND_LINKS", "/variable")
+    monkeypatch.setenv("PIP_NO_INDEX", "0")
+    found = environments.pip_settings(python)
+    assert found["find-links"] == "/variable"
+    assert environments.no_index(found) == []
 
 
 # ------------------------------------------------------------------ between two
