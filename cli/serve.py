@@ -18,11 +18,12 @@ def serve(
     check_every: Annotated[
         float | None, typer.Option(help="Minutes between checks of all devices. Default: none by themselves.", min=1)
     ] = None,
+    nightly: Annotated[bool, typer.Option("--nightly", help="Measure the watch list by night.")] = False,
 ) -> None:
-    """Serve the deployments sweep, register-device and check-devices until Ctrl-C.
+    """Serve the deployments alone, until Ctrl-C: nobody starts again what dies (`quantfarm up` does).
 
     PREFECT_API_URL names a server to use; else one is started on loopback, and ends with this.
     """
     console = Console(soft_wrap=True)
-    served = serving.Served(check_every_s=check_every * MINUTE if check_every else None)
+    served = serving.Served(check_every_s=check_every * MINUTE if check_every else None, nightly=nightly)
     serving.run(Home.default(), port, served, lambda text: console.print(text, markup=False, highlight=False))

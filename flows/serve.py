@@ -49,10 +49,11 @@ def server(home: Home, port: int, tell: Callable[[str], None]) -> Iterator[str]:
     if given := os.environ.get("PREFECT_API_URL"):
         yield given
         return
-    ports.need(port, "--port", "Prefect's server and UI")
+    own = servers.Server(port)
+    there = f"; if a Prefect server is there, set PREFECT_API_URL={own.url}"
+    ports.need(port, "--port", "Prefect's server and UI", there)
     tell("starting a Prefect server (about 20 s the first time)")
     keeper = reaper.start()  # ends the server even when we are killed
-    own = servers.Server(port)
     kept = Kept(
         Part(
             name="the Prefect server",

@@ -34,10 +34,10 @@ def holder(port: int) -> str:
     return "a program that may not be seen from here (another user's, or outside this container)"
 
 
-def need(port: int, option: str, use: str) -> None:
-    """Raises UsageError where it is taken: by whom, and which one is free."""
+def need(port: int, option: str, use: str, or_else: str = "") -> None:
+    """Raises UsageError where it is taken: by whom, and which one is free; `or_else`: another way out."""
     if free(port):
         return
     other = next((one for one in range(port + 1, min(port + FURTHER, 65536)) if free(one)), None)
     advice = f"; use {option} {other}" if other else f"; give another {option}"
-    raise UsageError(f"port {port} ({use}) is taken by {holder(port)}{advice}")
+    raise UsageError(f"port {port} ({use}) is taken by {holder(port)}{advice}{or_else}")
