@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from quantfarm import sweeps
+from quantfarm.errors import UsageError
 from quantfarm.sweeps import Sweep
 
 File = Annotated[Path | None, typer.Argument(metavar="[SWEEP.yaml]", help="A sweep file; options take its place.")]
@@ -26,6 +28,13 @@ Prompt = Annotated[int | None, typer.Option("--n-prompt", "-p", help="Prompt tok
 Gen = Annotated[int | None, typer.Option("--n-gen", "-n", help="Generated tokens of every speed cell.")]
 Depth = Annotated[int | None, typer.Option("--n-depth", "-d", help="Tokens in the KV cache before a bench cell.")]
 Limit = Annotated[float | None, typer.Option("--limit-s", help="Seconds that one cell may take.")]
+Priority = Annotated[
+    int | None, typer.Option(help="Who measures first where two sweeps wait for a device; nightly: -5.")
+]
+Notes = Annotated[str | None, typer.Option(help="Kept with the sweep.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with an unfinished sweep: its id in place of the file; none: list them.")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
@@ -34,8 +43,13 @@ def names(given: str | None) -> tuple[str, ...] | None:
     return tuple(part.strip() for part in given.split(",") if part.strip()) if given is not None else None
 
 
-def command(carry_out: Callable[[Sweep, bool], None]) -> Callable[..., None]:
-    """A verb that takes a sweep file and options in its place, and gives `carry_out` the request they make."""
+def command(
+    carry_out: Callable[[Sweep, bool], None], go_on: Callable[[str, bool], None] | None = None
+) -> Callable[..., None]:
+    """A verb that takes a sweep file and options in its place, and gives `carry_out` the request they make.
+
+    `go_on` is given the id after `--resume`, empty where there is none; without it the verb has no such option.
+    """
 
     def verb(
         file: File = None,
@@ -53,7 +67,10 @@ def command(carry_out: Callable[[Sweep, bool], None]) -> Callable[..., None]:
         n_gen: Gen = None,
         n_depth: Depth = None,
         limit_s: Limit = None,
+        priority: Priority = None,
+        notes: Notes = None,
         fresh: Fresh = False,
+        resume: Resume = False,
         as_json: Json = False,
     ) -> None:
         given: dict[str, Any] = {
@@ -66,14 +83,30 @@ def command(carry_out: Callable[[Sweep, bool], None]) -> Callable[..., None]:
             "launches": launches,
             "text": text.absolute() if text else None,
             "limit_s": limit_s,
+            "priority": priority,
+            "notes": notes,
             "fresh": fresh or None,
             "common": _given(n_chunks=n_chunks, threads=threads, n_prompt=n_prompt, n_gen=n_gen, n_depth=n_depth)
             or None,
         }
-        carry_out(request(file, _given(**given)), as_json)
+        if resume and go_on:
+            _alone(_given(**given))
+            return go_on(str(file or ""), as_json)
+        return carry_out(request(file, _given(**given)), as_json)
 
     verb.__doc__ = carry_out.__doc__
+    if go_on is None:
+        known = inspect.signature(verb)
+        kept = [one for name, one in known.parameters.items() if name != "resume"]
+        verb.__signature__ = known.replace(parameters=kept)  # pyright: ignore[reportFunctionMemberAccess]
     return verb
+
+
+def _alone(given: dict[str, Any]) -> None:
+    """What is gone on with is as it was asked for. Raises UsageError."""
+    if given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"--resume goes on with a sweep as it was asked for, and takes no {names}")
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from cli import decide, live
+from cli import decide, live, unfinished
 from cli import request as options
 from cli.output import print_json
 from flows import prepare, progress, reaper, settings
-from quantfarm.errors import FarmError
+from quantfarm.errors import FarmError, UsageError
 from quantfarm.sweeps import Sweep
+from storage import sweeps
 from storage.home import Home
 
 
@@ -23,8 +24,23 @@ def carry_out(asked: Sweep, as_json: bool) -> None:
     """
     home = Home.default()
     prepare.check(home, asked)  # every mistake is said before anything starts
+    _show(home, asked.model_dump(mode="json"), as_json)
+
+
+def go_on(sweep_id: str, as_json: bool) -> None:
+    """Go on with an unfinished sweep; none named: list them."""
+    home = Home.default()
+    if not sweep_id:
+        return unfinished.show(home, as_json)
+    known = sweeps.find(home, sweep_id)
+    if known.alive:
+        raise UsageError(f"sweep {sweep_id} is being carried out by another process already")
+    return _show(home, {"resume": sweep_id}, as_json)
+
+
+def _show(home: Home, arguments: dict[str, Any], as_json: bool) -> None:
     console = Console(stderr=as_json)
-    counts = run(home, asked, None if as_json else live.LiveTable(console))
+    counts = run(home, arguments, None if as_json else live.LiveTable(console))
     if as_json:
         print_json(counts)
     else:
@@ -33,14 +49,14 @@ def carry_out(asked: Sweep, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def run(home: Home, asked: Sweep, table: live.LiveTable | None) -> dict[str, Any]:
+def run(home: Home, arguments: dict[str, Any], table: live.LiveTable | None) -> dict[str, Any]:
     """The flow, with a server of its own where none is set; its counts."""
     settings.prepare(home)
     keeper = reaper.start()
     try:
-        from flows.sweep import sweep as flow  # noqa: PLC0415 - after Prefect's settings
+        import flows.sweep  # noqa: PLC0415 - after Prefect's settings
 
-        arguments = asked.model_dump(mode="json")
+        flow: Any = flows.sweep.sweep
         if table is None:
             return flow(**arguments)
         with progress.listening(table), table:
@@ -55,4 +71,4 @@ def run(home: Home, asked: Sweep, table: live.LiveTable | None) -> dict[str, Any
             keeper.stdin.close()
 
 
-sweep = options.command(carry_out)
+sweep = options.command(carry_out, go_on)
