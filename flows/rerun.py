@@ -1,4 +1,5 @@
 """Measure cells again, one after the other under one lease: old and new interleaved (ABBA), or the new alone.
+Between two pairs the device is handed over to who is more urgent.
 
 Each run is a landed attempt of its cell, whose sweep id begins with `rerun-`: no night's value is made of it. A rerun
 for a night that was finished is not run again: what it landed is read.
@@ -7,7 +8,9 @@ for a night that was finished is not run again: what it landed is read.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +24,17 @@ from flows.station import Station, leased
 from flows.stopping import Stopped
 from quantfarm import planning
 from quantfarm.errors import FarmError
-from quantfarm.nouns import Artifact, Cell, Landed, Measurement, Recipe, State, digest, metric_of
+from quantfarm.nouns import Artifact, Cell, DeviceProfile, Landed, Measurement, Recipe, State, digest, metric_of
 from quantfarm.quantizers import quantizer
 from quantfarm.runtimes import runtime
+from storage import wanted
 from storage.artifacts import Artifacts
 from storage.home import Home
 from storage.landing import Landings
 
 #: How the sweep ids of reruns begin.
 PREFIX = "rerun-"
+PAUSE_S = 0.2
 
 Tell = Callable[[str], None]
 
@@ -97,15 +102,37 @@ class Rerun:
     def _run(self, cells: Sequence[Cell], sweep: str) -> list[Landed]:
         profile = cells[-1].profile
         jobs = {cell.id: _job(self.home, cell, sweep, self.night) for cell in cells}  # before a device waits for us
-        reached = agent(profile)
+        reached, done = agent(profile), list[Landed]()
         try:
-            with (
-                leased(reached, self.holder, self._waiting) as station,
-                States(self.home, profile).busy(self.holder),
-            ):
-                return [self._one(station, jobs[cell.id], number, cells) for number, cell in enumerate(cells, 1)]
+            while len(done) < len(cells):
+                with ExitStack() as held:
+                    with wanted.waiting(self.home, wanted.device_of(profile), self.priority, self.holder):
+                        station = held.enter_context(leased(reached, self.holder, self._waiting))
+                    held.enter_context(States(self.home, profile).busy(self.holder))
+                    self._some(station, cells, jobs, done)
+                self._let_pass(profile)
         finally:
             reached.close()
+            for job in jobs.values():  # large, and only needed while they run
+                if logits := job.files.get("base_logits"):
+                    logits.unlink(missing_ok=True)
+        return done
+
+    def _some(self, station: Station, cells: Sequence[Cell], jobs: Mapping[str, Job], done: list[Landed]) -> None:
+        """Until all are done, or somebody more urgent waits between two pairs: a pair is of one lease."""
+        while len(done) < len(cells):
+            if len(done) % 2 == 0 and self._urgent(station.profile):
+                return
+            done.append(self._one(station, jobs[cells[len(done)].id], len(done) + 1, cells))
+
+    def _urgent(self, profile: DeviceProfile) -> str:
+        return wanted.more_urgent(self.home, wanted.device_of(profile), self.priority)
+
+    def _let_pass(self, profile: DeviceProfile) -> None:
+        """Who is more urgent has the device, or has gone away, before we ask for it again."""
+        while who := self._urgent(profile):
+            self._waiting(who)
+            time.sleep(PAUSE_S)
 
     def _one(self, station: Station, job: Job, number: int, cells: Sequence[Cell]) -> Landed:
         if self.stopped():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents import leases
 from flows.rerun import PREFIX, interleaved, repeat
 from flows.stopping import Stopped
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Landed
+from storage import wanted
 from storage.home import Home
 from storage.landing import Landings
 from tests.nights import RECIPE, artifact, cell, fake
@@ -94,3 +97,25 @@ def test_a_file_that_is_gone_is_said_before_the_device_is_asked_for(home: Path) 
 def test_one_question_twice_is_no_pair(stored: Home) -> None:
     with pytest.raises(FarmError, match="nothing to interleave"):
         interleaved(stored, OLD, OLD, pairs=2, **ASKED)
+
+
+def test_it_lets_a_person_measure_between_two_pairs_and_goes_on(stored: Home) -> None:
+    asked: list[str] = []
+
+    def tell(text: str) -> None:
+        if "run 3 of" in text and not asked:  # within a pair: it is finished first
+            asked.append(text)
+            person.start()
+
+    def measure() -> None:
+        with wanted.waiting(stored, "desk", 0, "a person"), leases.lease("fake-desk", "a person", lambda _: None):
+            taken.append(len(landed(stored)))
+
+    taken: list[int] = []
+    person = threading.Thread(target=measure)
+    pairs = interleaved(stored, OLD, NEW, pairs=6, priority=-5, tell=tell, **ASKED)
+    person.join(20)
+    assert len(taken) == 1
+    assert taken[0] % 2 == 0
+    assert taken[0] < 12
+    assert len(pairs.new) == 6
