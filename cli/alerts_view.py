@@ -7,10 +7,21 @@ from typing import Any
 
 from rich.console import Console
 
+from quantfarm.errors import FarmError
 from quantfarm.nightly import words
 from quantfarm.nightly.standing import Alert, Standing
+from storage.alerts import Alerts
+from storage.home import Home
 
 Row = dict[str, Any]
+
+
+def failures(home: Home) -> dict[str, str]:
+    """Sink -> why it did not take its last message. A journal that cannot be read is an entry of its own."""
+    try:
+        return {name: f"{row['night']}: {row['reason']}" for name, row in Alerts(home).standing().failed.items()}
+    except FarmError as error:
+        return {"alerts": str(error)}
 
 
 def row_of(standing: Standing, one: Alert) -> Row:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from cli import alerts_view
 from cli.output import print_json
 from flows import nightly_files
 from quantfarm.errors import FarmError
@@ -40,6 +41,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON and 
                 "open": [{**asdict(one), "series": one.series.id, "name": one.series.name} for one in regressions],
                 "silent": silent,
                 "next": following,
+                "sinks_failed": alerts_view.failures(home),
                 "watch_list": str(nightly_files.path(home)),
             }
         )
@@ -61,6 +63,8 @@ def _print(
         say(f"    {words.change(one)}; {words.suspect(one)}")
     for device, reason in silent.items():
         say(f"no data from {device}: {words.clean(reason)}", "red")
+    for sink, reason in alerts_view.failures(home).items():
+        say(f"not told yet to {sink}: {reason}", "yellow")
     say(f"next night: {following}" if following else "next night: none is scheduled (`quantfarm up` does that)")
     say(f"watch list: {nightly_files.path(home)}", "dim")
 

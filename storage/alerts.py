@@ -22,13 +22,13 @@ class Alerts:
     """Raises journal.Damaged where a row cannot be read: what was told is then not known."""
 
     def __init__(self, home: Home) -> None:
-        self.folder = home.folder("alerts")
-        self.path = self.folder / "log.jsonl"
+        self.home = home
+        self.path = home.root / "alerts" / "log.jsonl"  # its folder is not made by a look
 
     @contextmanager
     def telling(self) -> Iterator[None]:
         """One teller at a time: two would both find that nothing was told yet."""
-        with journal.locked(self.folder / "telling.lock"):
+        with journal.locked(self.home.folder("alerts") / "telling.lock"):
             yield
 
     def standing(self) -> Standing:
@@ -36,7 +36,7 @@ class Alerts:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Raises NoRoom where the disk is full: the row is then not there."""
-        with journal.locked(self.folder / "log.lock"):
+        with journal.locked(self.home.folder("alerts") / "log.lock"):
             journal.append(self.path, {"at": now(), **row})
 
     def sending(self, sink: str, night: str, alerts: Iterable[str], digest: str) -> None:

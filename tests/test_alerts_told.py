@@ -125,6 +125,8 @@ def test_a_sink_that_failed_hears_of_it_with_the_next_night_and_the_others_do_no
     assert states(sent) == [SENT, FAILED]
     assert "tried again" in sent[1].reason
     assert "second.jsonl" in Alerts(farm).standing().failed["second"]["reason"]
+    assert "not told yet to second: 2026-11-12: cannot write" in quantfarm("nightly", "status")
+    assert "second" in json.loads(quantfarm("nightly", "status", "--json"))["sinks_failed"]
     (farm.root / "second.jsonl").rmdir()
     # The judge of tonight may have nothing to say of it any more: it is owed all the same.
     sent = tell(farm, report(unchanged(value=43.0), night=night(13)))

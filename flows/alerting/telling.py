@@ -59,7 +59,7 @@ def _without_sinks(alerts: Alerts, sinks: Sequence[Sink], report: NightReport) -
     if alerts.standing().said_no_sinks:
         return []
     alerts.said_no_sinks()
-    reason = f"nobody is told outside of the run's page: name sinks in {alerts.folder.parent / 'alerts.yaml'}"
+    reason = f"nobody is told outside of the run's page: name sinks in {settings.path(alerts.home)}"
     return [Sent(sink="", state=NO_SINKS, reason=reason)]
 
 
