@@ -169,8 +169,11 @@ class _Work:
     def _built(self, version: str, own: bool) -> DeviceProfile:
         what = self.what
         return with_build(
-            self.home, what.profile, what.cell.runtime, what.build(version), self.told.step, self.stopped, own=own
+            self.home, what.profile, what.cell.runtime, what.build(version), self._made, self.stopped, own=own
         )
+
+    def _made(self, text: str) -> None:
+        self.told.step(text.removeprefix(f"{self.told.device}: "))  # which says itself of whom it speaks
 
     def _tell(self, version: str, ratio: Ratio | None, says: Says, why: str = "") -> None:
         """What a version turned out to be, and how much there is left to do at most."""
