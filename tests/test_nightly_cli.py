@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.up.api import Api
 from quantfarm.nightly.series import key_of
 from quantfarm.nightly.verdicts import Kind, NightReport, Verdict
 from storage import nights
@@ -172,6 +175,20 @@ def test_the_history_of_a_series(home: Path, told: Verdict) -> None:
     status = json.loads(quantfarm("nightly", "status", "--json"))
     assert [one["series"] for one in status["open"]] == [name]
     assert status["next"] is None or isinstance(status["next"], str)
+
+
+def test_status_says_when_the_next_night_is_due(farm: Path) -> None:
+    api = Api(os.environ["PREFECT_API_URL"])
+    made = api.post("/deployments/", {"name": "nightly", "flow_id": api.post("/flows/", {"name": "nightly"})["id"]})
+    due = (datetime.now(UTC) + timedelta(hours=3)).isoformat(timespec="seconds")
+    state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
+    try:
+        assert json.loads(quantfarm("nightly", "status", "--json"))["next"] is None
+        api.post(f"/deployments/{made['id']}/create_flow_run", {"state": state})
+        said = json.loads(quantfarm("nightly", "status", "--json"))["next"]
+        assert datetime.fromisoformat(said) == datetime.fromisoformat(due)
+    finally:
+        api.ask("DELETE", f"/deployments/{made['id']}")
 
 
 def test_without_a_night_there_is_no_history(home: Path) -> None:

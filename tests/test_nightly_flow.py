@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from flows import devices
+from flows.up.api import Api
 from quantfarm.nightly.verdicts import Kind, NightReport, Verdict
 from quantfarm.nouns import Landed, metric_of
 from storage import nights
@@ -86,6 +87,12 @@ def measured(home: Path, number: int, **given: Any) -> NightReport:
 states: list[tuple[str | None, str | None]] = []
 
 
+def page_of(night: str) -> str:
+    """What the run of a night shows in Prefect's UI."""
+    found = Api(os.environ["PREFECT_API_URL"]).post("/artifacts/filter", {"artifacts": {"key": {"any_": ["nightly"]}}})
+    return next(one["data"] for one in found if one["data"].startswith(f"# Night {night}\n"))
+
+
 def only(report: NightReport) -> Verdict:
     (verdict,) = report.verdicts
     return verdict
@@ -145,6 +152,7 @@ def test_a_step_is_found_within_three_nights_confirmed_by_repeat_and_told_once(f
     assert verdict.ratio == pytest.approx(0.95, abs=0.005)
     assert (verdict.first_bad, verdict.last_good) == (night(TODAY), night(TODAY - 1))
     assert verdict.suspect == "nothing that is recorded changed"
+    assert "## Regressions (1)\n\n| series | old → new |" in page_of(night(TODAY + found))
     assert states[found - 5] == ("Regressed", f"{night(TODAY + found)}: 1 regression")
     assert told[-1].reason == f"regression of {night(TODAY)}, told then"
     assert states[-1][0] == "Completed"
