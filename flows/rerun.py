@@ -13,22 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from agents import agent
-from flows import devices, make, progress
+from flows import progress
 from flows.execute import LEASE_LOST, Job, run_cell
 from flows.lanes import never
+from flows.rerun_jobs import Gone, job
 from flows.states import States
 from flows.station import Station, leased
 from flows.stopping import Stopped
-from quantfarm import planning
 from quantfarm.errors import FarmError
-from quantfarm.nouns import Artifact, Cell, DeviceProfile, Landed, Measurement, Recipe, State, digest, metric_of
-from quantfarm.quantizers import quantizer
-from quantfarm.runtimes import runtime
+from quantfarm.nouns import Cell, DeviceProfile, Landed, Measurement, State, digest, metric_of
 from storage import wanted
-from storage.artifacts import Artifacts
 from storage.home import Home
 from storage.landing import Landings
 
@@ -37,10 +33,6 @@ PREFIX = "rerun-"
 PAUSE_S = 0.2
 
 Tell = Callable[[str], None]
-
-
-class Gone(FarmError):
-    """What was measured is not there any more: no later try will do."""
 
 
 def _silent(text: str) -> None:
@@ -101,7 +93,7 @@ class Rerun:
 
     def _run(self, cells: Sequence[Cell], sweep: str) -> list[Landed]:
         profile = cells[-1].profile
-        jobs = {cell.id: _job(self.home, cell, sweep, self.night) for cell in cells}  # before a device waits for us
+        jobs = {cell.id: job(self.home, cell, sweep, self.night) for cell in cells}  # before a device waits for us
         reached, done = agent(profile), list[Landed]()
         try:
             while len(done) < len(cells):
@@ -113,8 +105,8 @@ class Rerun:
                 self._let_pass(profile)
         finally:
             reached.close()
-            for job in jobs.values():  # large, and only needed while they run
-                if logits := job.files.get("base_logits"):
+            for one in jobs.values():  # large, and only needed while they run
+                if logits := one.files.get("base_logits"):
                     logits.unlink(missing_ok=True)
         return done
 
@@ -231,38 +223,3 @@ def _attempt(home: Home, job: Job) -> Job:
         sweep=job.sweep,
         night=job.night,
     )
-
-
-def _job(home: Home, cell: Cell, sweep: str, night: str) -> Job:
-    """All that the cell needs, from the store. Raises Gone."""
-    store = Artifacts(home)
-    artifact = store.find(cell.variant.recipe)
-    if artifact is None:
-        recipe = cell.variant.recipe
-        raise Gone(
-            f"the artifact of {cell.variant.model} {cell.variant.name} ({recipe.tool or recipe.quantizer})"
-            " is not in the store any more"
-        )
-    files = {"model": store.path(artifact)}
-    if cell.workload.kind == "quality":
-        files |= _texts(home, cell)
-    return Job(cell=cell, attempt=0, artifact=artifact, files=files, sweep=sweep, night=night)
-
-
-def _texts(home: Home, cell: Cell) -> dict[str, Path]:
-    text = home.root / "texts" / f"{cell.workload.settings.get('text_sha256')}.txt"
-    if not text.exists():
-        raise Gone(f"the text that {cell.label} was measured on is gone: {text}")
-    base = _base(home, cell)
-    if base is None or cell.profile.simulated or "logits" not in runtime(cell.runtime).workloads:
-        return {"text": text}
-    host = agent(devices.known(home)[devices.LOCAL])
-    return {"text": text, "base_logits": make.base_logits(home, host, cell, base, text)}
-
-
-def _base(home: Home, cell: Cell) -> Artifact | None:
-    """The unquantized model that a sweep compares with."""
-    source, store = cell.variant.recipe.source, Artifacts(home)
-    as_is = Recipe(source=source, quantizer="as_is", quant=planning.BASE)
-    made = Recipe(source=source, quantizer="gguf", quant=planning.BASE, tool=quantizer("gguf").tool())
-    return store.find(as_is) or store.find(made)
