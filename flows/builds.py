@@ -120,6 +120,8 @@ def _made(home: Home, profile: DeviceProfile, asked: Wanted, tell: Tell, stopped
                 make = _here if profile.kind == "local" else _there
                 python = make(reached, lease, asked, work, stopped)
     except AgentError as error:
+        if stopped():
+            raise Stopped(f"stopped while {asked.build} was made") from error
         if error.retryable:
             raise
         raise CannotHave(str(error), others=error.stage == "environment" and _others(str(error))) from error
@@ -146,7 +148,7 @@ def _waiting(device: str, tell: Tell, stopped: Callable[[], bool]) -> Callable[[
 def _here(reached: Agent, lease: Lease, asked: Wanted, work: Work, stopped: Callable[[], bool]) -> str:
     from quantfarm.toolchain import environments  # noqa: PLC0415 - only where a build is made
 
-    del reached, stopped
+    del reached
 
     def note(step: Step) -> None:
         if step.what == "wait":
@@ -156,8 +158,10 @@ def _here(reached: Agent, lease: Lease, asked: Wanted, work: Work, stopped: Call
 
     keep = (fd,) if (fd := getattr(lease, "fd", None)) is not None else ()
     try:
-        folder = environments.environment(_name(asked), asked.requirements, note, keep_fds=keep)
+        folder = environments.environment(_name(asked), asked.requirements, note, keep_fds=keep, stopped=stopped)
     except FarmError as error:
+        if stopped():
+            raise Stopped(f"stopped while {asked.build} was made") from error
         raise CannotHave(f"{asked.build} cannot be had: {error}", others=_others(str(error))) from error
     return str(environments.python_of(folder))
 

@@ -40,12 +40,13 @@ backend-path = ["."]
 BACKEND = '''\
 """Puts the package into a wheel, or fails as a compiler would."""
 
-import base64, hashlib, pathlib, zipfile
+import base64, hashlib, pathlib, time, zipfile
 
-NAME, VERSION, BROKEN = "llama_cpp_python", "@VERSION@", @BROKEN@
+NAME, VERSION, BROKEN, SECONDS = "llama_cpp_python", "@VERSION@", @BROKEN@, @SECONDS@
 
 
 def build_wheel(into, settings=None, metadata=None):
+    time.sleep(SECONDS)
     if BROKEN:
         raise SystemExit("CMake Error: this release does not compile here")
     info = f"{NAME}-{VERSION}.dist-info"
@@ -93,11 +94,13 @@ def llama_decode(context, batch):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """`slower`: by which part of itself a decoding call takes longer; `broken`: it cannot be built."""
+    """`slower`: by which part of itself a decoding call takes longer; `broken`: it cannot be built; `seconds`: that
+    building takes."""
 
     version: str
     slower: float = 0.0
     broken: bool = False
+    seconds: float = 0.0
 
 
 def write(folder: Path, release: Release) -> Path:
@@ -108,6 +111,7 @@ def write(folder: Path, release: Release) -> Path:
         "@VERSION@": release.version,
         "@SLOWER@": str(release.slower),
         "@BROKEN@": str(release.broken),
+        "@SECONDS@": str(release.seconds),
         "@REAL@": str(Path(found.origin).parent.parent),
     }
     stem = f"llama_cpp_python-{release.version}"

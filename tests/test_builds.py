@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from agents import leases
@@ -106,6 +109,42 @@ def test_nothing_is_built_while_somebody_measures(here: DeviceProfile) -> None:
     with leases.lease("local", "a sweep", lambda _: None), pytest.raises(Stopped):
         with_build(Home.default(), here, LLAMA, build, said.append, stop)
     assert said and said[0].startswith("local is in use by a sweep")
+
+
+def test_who_stops_need_not_wait_for_a_compiler(here: DeviceProfile, index: Path) -> None:
+    releases.write(index, releases.Release(version="0.3.40", seconds=300))
+    said: list[str] = []
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        with_build(
+            Home.default(), here, LLAMA, "llama-cpp-python 0.3.40", said.append, lambda: time.monotonic() > began + 3
+        )
+    assert time.monotonic() - began < 120
+    assert not [one for one in psutil.process_iter() if "uv" in one.name() and "0.3.40" in " ".join(_command(one))]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_a_build_that_a_killed_farm_left_running_is_waited_for(here: DeviceProfile, index: Path) -> None:
+    releases.write(index, releases.Release(version="0.3.41", seconds=6))
+    words = "import sys; from pathlib import Path; from storage.home import Home; from flows.builds import with_build"
+    words += "; from quantfarm.nouns import DeviceProfile; p = DeviceProfile(name='local', kind='local')"
+    words += "; with_build(Home.default(), p, 'llama_cpp', 'llama-cpp-python 0.3.41', lambda t: print(t, flush=True))"
+    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE, text=True) as killed:
+        try:
+            assert killed.stdout and "installing" in killed.stdout.readline()
+            time.sleep(2.0)
+        finally:
+            killed.kill()
+    said: list[str] = []
+    assert Path(python_of(built(here, "0.3.41", said))).exists()
+    # A compiler may still be at work: then nothing is measured, nor made a second time, beside it.
+    assert any("in use by making llama-cpp-python 0.3.41" in line for line in said), said
 
 
 def test_two_builds_measured_in_turns_show_the_difference_between_them(here: DeviceProfile) -> None:

@@ -106,17 +106,25 @@ def uv_variables(settings: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in given.items() if name not in os.environ}
 
 
-def environment(name: str, requirements: Sequence[str], tell: Tell = nobody, *, keep_fds: Sequence[int] = ()) -> Path:
+def environment(
+    name: str,
+    requirements: Sequence[str],
+    tell: Tell = nobody,
+    *,
+    keep_fds: Sequence[int] = (),
+    stopped: Callable[[], bool] | None = None,
+) -> Path:
     """An environment with these requirements, made once; its folder. Raises FarmError with what to do.
 
-    `keep_fds`: locks that hold for as long as something is being installed, should this program be killed.
+    `keep_fds`: locks that hold for as long as something is being installed, should this program be killed. Once
+    `stopped()` it is given up.
     """
     path = cache.folder("environments") / f"{name}-{_digest(requirements)}"
     with cache.locked(path.with_suffix(".lock"), _say(tell)) as held:
         if not (path / MARK).exists():
             shutil.rmtree(path, ignore_errors=True)
             try:
-                _install(path, name, requirements, tell, (held, *keep_fds))
+                _install(path, name, requirements, tell, (held, *keep_fds), stopped)
             except BaseException:
                 shutil.rmtree(path, ignore_errors=True)
                 raise
@@ -124,7 +132,14 @@ def environment(name: str, requirements: Sequence[str], tell: Tell = nobody, *, 
     return path
 
 
-def _install(path: Path, name: str, requirements: Sequence[str], tell: Tell, keep_fds: Sequence[int]) -> None:
+def _install(
+    path: Path,
+    name: str,
+    requirements: Sequence[str],
+    tell: Tell,
+    keep_fds: Sequence[int],
+    stopped: Callable[[], bool] | None,
+) -> None:
     uv = str(program("uv", "uv>=0.9", tell))
     settings = pip_settings(python_of(tools(tell)))
     variables = uv_variables(settings)
@@ -136,7 +151,7 @@ def _install(path: Path, name: str, requirements: Sequence[str], tell: Tell, kee
     command = [uv, "pip", "install", "--quiet", "--python", str(python_of(path)), *torch_backend(settings)]
     command += no_index(settings)
     what = f"installing what {name} needs"
-    run([*command, *requirements], what=what, environment=variables, keep_fds=keep_fds)
+    run([*command, *requirements], what=what, environment=variables, keep_fds=keep_fds, stopped=stopped)
 
 
 def no_index(settings: Mapping[str, str]) -> list[str]:

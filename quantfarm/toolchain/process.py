@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from quantfarm.errors import FarmError
 
+#: Seconds between looks at whether somebody asks to stop.
+LOOK_S = 0.5
 NO_NETWORK = "no network: the package index cannot be reached"
 NO_COMPILER = "no C++ compiler: install one (Debian: apt install g++; macOS: xcode-select --install)"
 #: What their logs say -> what a user can do about it.
@@ -61,11 +65,12 @@ def run(
     keep_fds: Sequence[int] = (),
     niceness: int = 0,
     good: Callable[[int, str], bool] = lambda status, _: status == 0,
+    stopped: Callable[[], bool] | None = None,
 ) -> str:
     """Runs to the end and returns its output (stdout and stderr together), which is also kept in `log`.
 
     `good` judges exit status and output. Raises FarmError "what: advice (log)" when it failed.
-    The whole process group is ended when this program is interrupted.
+    The whole process group is ended when this program is interrupted, and once `stopped()`, which is a failure too.
     """
     try:
         process = subprocess.Popen(
@@ -83,13 +88,37 @@ def run(
         raise FarmError(f"{what}: cannot start {command[0]}: {error.strerror}") from error
     if niceness:
         os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
-    said = _read(process, on_line)
+    with _ended_when(process, stopped):
+        said = _read(process, on_line)
     if log:
         log.write_text(said)
     if not good(process.returncode, said):
         where = f" (log: {log})" if log else ""
         raise FarmError(f"{what} failed: {explain(said)}{where}")
     return said
+
+
+@contextmanager
+def _ended_when(process: subprocess.Popen[str], stopped: Callable[[], bool] | None) -> Generator[None]:
+    """Within this block the process is ended once somebody asks to stop."""
+    over = threading.Event()
+
+    def watch(asked: Callable[[], bool]) -> None:
+        while not over.wait(LOOK_S):
+            if asked():
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                return
+
+    watcher = threading.Thread(target=watch, args=(stopped,), daemon=True) if stopped else None
+    if watcher:
+        watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if watcher:
+            watcher.join()
 
 
 def _read(process: subprocess.Popen[str], on_line: Callable[[str], None] | None) -> str:
