@@ -43,6 +43,7 @@ def runs(home: Path) -> int:
     return sum(landed.sweep.startswith("rerun-") for landed in landings(home).all())
 
 
+@pytest.mark.timeout(1800)  # two minutes where nothing else runs
 def test_it_names_the_first_bad_version_steps_over_what_does_not_build_and_goes_on_after_a_kill(
     home: Path, series: str
 ) -> None:

@@ -58,6 +58,7 @@ def measured(number: int, code: int = 0) -> dict[str, Any]:
     return json.loads(quantfarm("nightly", "run", "--night", night(number), "--json", code=code))
 
 
+@pytest.mark.timeout(1800)  # two minutes where nothing else runs
 def test_a_seeded_slow_down_is_found_the_next_night_confirmed_told_once_and_bisected(farm: Path) -> None:
     for number in range(3):
         (verdict,) = measured(number)["verdicts"]
