@@ -110,7 +110,7 @@ class GoingOn:
     def look(self, deployment: str) -> None:
         """`deployment`: the id of the one that carries out sweeps. Raises NoAnswer."""
         self._hurt = {key: at for key, at in self._hurt.items() if time.monotonic() - at < HURT_S}
-        ended = bool(self._hurt or self._wanted)
+        ended = bool(self._hurt or self._wanted or self.left)
         found = sweeps.unfinished(self.home, ended=ended)
         self._alive = {one.sweep for one in found if one.alive}
         for one in found:
