@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import typer
 from rich.console import Console
 
@@ -54,13 +55,7 @@ def run(home: Home, arguments: dict[str, Any], table: live.LiveTable | None) -> 
     settings.prepare(home)
     keeper = reaper.start()
     try:
-        import flows.sweep  # noqa: PLC0415 - after Prefect's settings
-
-        flow: Any = flows.sweep.sweep
-        if table is None:
-            return flow(**arguments)
-        with progress.listening(table), table:
-            return flow(**arguments)
+        return _called(arguments, table)
     except RuntimeError as error:
         if "connect to ephemeral Prefect API server" in str(error):
             raise FarmError(f"Prefect's temporary server did not start: {error} Nothing was run.") from error
@@ -69,6 +64,26 @@ def run(home: Home, arguments: dict[str, Any], table: live.LiveTable | None) -> 
         settings.stop_temporary_server()
         if keeper.stdin:
             keeper.stdin.close()
+
+
+def _called(arguments: dict[str, Any], table: live.LiveTable | None) -> dict[str, Any]:
+    """Raises FarmError where Prefect's server went away before the sweep was over; one that was over is whole."""
+    import flows.sweep  # noqa: PLC0415 - after Prefect's settings
+
+    flow: Any = flows.sweep.sweep
+    try:
+        if table is None:
+            return flow(**arguments)
+        with progress.listening(table), table:
+            return flow(**arguments)
+    except httpx.TransportError as error:
+        settings.forget_unsent()
+        if flows.sweep.ENDED:
+            return flows.sweep.ENDED[-1]
+        raise FarmError(
+            f"Prefect's server went away ({error}). What was finished is kept; the same command, or `quantfarm sweep "
+            "--resume`, goes on"
+        ) from error
 
 
 sweep = options.command(carry_out, go_on)

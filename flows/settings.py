@@ -5,7 +5,9 @@ Where PREFECT_API_URL is set, that server is used; else Prefect starts a tempora
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import sys
 
 from storage.home import Home
@@ -69,3 +71,15 @@ def stop_temporary_server() -> None:
     """End the server that Prefect started for us, now rather than some time after the program's end."""
     if server := sys.modules.get("prefect.server.api.server"):  # it was needed only where we started one
         server.SubprocessASGIServer().stop()
+
+
+def forget_unsent() -> None:
+    """Events that a server which is gone was never told of: the program does not wait at its end to send them."""
+    for name, service in (("prefect.events.worker", "EventsWorker"), ("prefect.logging.handlers", "APILogWorker")):
+        with contextlib.suppress(Exception):  # Prefect's own business: at worst the end takes longer
+            for one in list(getattr(sys.modules[name], service)._instances.values()):
+                while True:
+                    try:
+                        one._queue.get_nowait()
+                    except queue.Empty:
+                        break

@@ -32,6 +32,8 @@ from storage.sweeps import find, finish, record, running
 MAX_LANES = 1024
 #: Who was told to stop waits no longer than this for the database; what landed is carried in by the next one.
 PUBLISH_S = 5.0
+#: What sweeps of this process came to: for who called one whose server went away before its end could be told there.
+ENDED: list[dict[str, Any]] = []
 
 
 @flow(  # pyright: ignore[reportCallIssue] - Prefect's overloads miss this task runner
@@ -137,7 +139,7 @@ def _to_its_end(carried: Carried) -> dict[str, Any]:
     version = publish(home)
     finish(home, prepared.id, "done", tally.counts())
     tell("done")
-    return {
+    came_to = {
         "sweep": prepared.id,
         "model": prepared.source.name,
         "devices": sorted({cell.profile.name for cell in prepared.plan.cells}),
@@ -145,6 +147,8 @@ def _to_its_end(carried: Carried) -> dict[str, Any]:
         "skipped": len(prepared.plan.skips),
         "version": version,
     }
+    ENDED.append(came_to)
+    return came_to
 
 
 def _ended_by(error: BaseException) -> str:
