@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 
 from flows import settings as prefect_settings
 from flows.alerting import settings
 from flows.alerting.sinks import NotSent, Sink
 from flows.alerting.telling import FAILED, SENT, Sent
+from flows.up import state
 from quantfarm.errors import UsageError, unknown
 from quantfarm.nightly.message import Message, trial
 from storage.home import Home
@@ -21,9 +23,19 @@ def try_all(home: Home, name: str = "") -> list[Sent]:
         raise unknown("sink", name, [one.name for one in sinks], str(settings.path(home)))
     if not sinks:
         raise UsageError(f"there are no sinks: name some in {settings.path(home)} (docs/nightly.md)")
+    _server_of_up(home)
     prefect_settings.prepare(home)
     message = trial(f"{_user()} at {socket.gethostname()}")
     return [_try(home, one, message) for one in sinks if name in ("", one.name)]
+
+
+def _server_of_up(home: Home) -> None:
+    """Where nothing names a server, the one that `quantfarm up` runs gets the event."""
+    found = state.read(home)
+    if os.environ.get("PREFECT_API_URL") or not found or not state.runs(found):
+        return
+    if url := next((str(one.get("url") or "") for one in found.get("parts") or [] if one.get("name") == "server"), ""):
+        os.environ["PREFECT_API_URL"] = f"{url.removesuffix('/api')}/api"
 
 
 def _try(home: Home, sink: Sink, message: Message) -> Sent:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.browser.farm import DEPLOYMENTS, Farm, up
 from tests.serving import until
+from tests.sweeping import quantfarm
 
 MISSING = [
     name
@@ -164,6 +165,16 @@ def test_a_parameter_that_makes_no_sense_is_refused_in_words(farm: Farm, ui) -> 
     ui.run(run)
     seen(ui, "did you mean common.n_gen")
     ui.shot("14-refused")
+
+
+def test_a_test_alert_is_an_event_of_the_farms_own_server(farm: Farm, ui) -> None:
+    environment = {"QUANTFARM_HOME": str(farm.home), "PREFECT_API_URL": ""}
+    assert "event: sent" in quantfarm("nightly", "try-alert", "--sink", "event", **environment)
+    which = {"filter": {"event": {"name": ["quantfarm.test-alert"]}}}
+    until(lambda: farm.api.ask("/events/filter", which)["events"], "the event", 60)
+    ui.page.goto(f"{ui.url}/events")
+    seen(ui, "quantfarm.test-alert")
+    ui.shot("15-events")
 
 
 def test_the_browser_asked_nobody_but_this_machine(ui) -> None:
