@@ -1,6 +1,6 @@
 """A farm of 200 devices and 20,000 cells through the real sweep, on one machine: time, memory, disk.
 
-    python benchmarks/scale.py [--devices 200] [--cells 20000] [--sleep 5] [--json FILE]
+    python benchmarks/scale.py [--devices 200] [--cells 20000] [--sleep 8] [--json FILE]
 
 Simulated devices (agent kind `fake`), a real Prefect server on SQLite, the command that users run. Time is
 compressed: a cell takes its device `--sleep` seconds where a real one takes a minute or more. What the farm adds
@@ -317,7 +317,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--cells", type=int, default=20_000)
-    parser.add_argument("--sleep", type=float, default=5.0)
+    parser.add_argument("--sleep", type=float, default=8.0)
     parser.add_argument("--keep", type=Path, help="leave home and logs in this new folder")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
