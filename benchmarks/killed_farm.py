@@ -28,6 +28,8 @@ SLEEP_S = 0.5
 PARTS = ("flow", "server", "serving")
 RECOVERY_S = 60.0
 START_S = 300.0
+#: Modules that a flow run's process is started as: under `quantfarm up`, and by Prefect itself.
+ENGINES = ("flows.flow_process", "prefect.engine")
 #: Without any process so long, a sweep is started again by hand.
 LEFT_S = 25.0
 
@@ -126,7 +128,7 @@ class Farm:
         found: list[psutil.Process] = []
         for process in self.processes():
             try:
-                if "PREFECT__FLOW_RUN_ID" in process.environ() and "prefect" in " ".join(process.cmdline()):
+                if any(one in process.cmdline() for one in ENGINES):
                     found.append(process)
             except psutil.Error:
                 continue
