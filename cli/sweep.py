@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import httpx
@@ -52,6 +53,8 @@ def _show(home: Home, arguments: dict[str, Any], as_json: bool) -> None:
 
 def run(home: Home, arguments: dict[str, Any], table: live.LiveTable | None) -> dict[str, Any]:
     """The flow, with a server of its own where none is set; its counts."""
+    # A server of our own does not come back, and one that is gone is not waited for by the minute.
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "1")
     settings.prepare(home)
     keeper = reaper.start()
     try:
