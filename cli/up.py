@@ -37,9 +37,7 @@ def up(
     go_on: Annotated[
         bool | None, typer.Option("--go-on/--no-go-on", help="Go on with unfinished sweeps. Default: asks.")
     ] = None,
-    status: Annotated[
-        bool, typer.Option("--status", help="Tell how it is. Exit code 0: all is well.")
-    ] = False,
+    status: Annotated[bool, typer.Option("--status", help="Tell how it is. Exit code 0: all is well.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --status: print JSON.")] = False,
 ) -> None:
     """Start everything on this machine, keep it running, and stop it all on Ctrl-C.
