@@ -71,8 +71,11 @@ def base(source: Source) -> Variant | None:
 
 
 def workloads(sweep: Sweep, text_sha256: str) -> tuple[Workload, ...]:
-    """The workloads asked for; a quality workload carries the sha256 of its text."""
-    given = sweep.workloads or suites.suite(sweep.suite)
+    """The workloads asked for; a quality workload carries the sha256 of its text.
+
+    `common` is weaker than what a sweep's own workload says, and stronger than the sizes of a suite.
+    """
+    given = sweep.workloads or suites.resized(sweep.suite, sweep.common)
     texts = {"text_sha256": text_sha256}
     return tuple(suites.workload(one, {**sweep.common, **texts}) for one in given)
 

@@ -45,6 +45,11 @@ def suite(name: str) -> tuple[dict[str, Scalar], ...]:
     return SUITES[name]
 
 
+def resized(name: str, common: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], ...]:
+    """A suite's workloads with the sizes that a request gives in place of the suite's. Raises UsageError."""
+    return tuple({key: common.get(key, value) for key, value in one.items()} for one in suite(name))
+
+
 def workload(given: Mapping[str, Scalar], common: Mapping[str, Scalar], where: str = "") -> Workload:
     """A workload with every parameter set. `common` applies where the kind has the parameter.
 

@@ -120,3 +120,10 @@ def test_a_quantized_model_is_measured_as_it_is_and_not_quantized_again() -> Non
     assert planning.base(given) is None
     with pytest.raises(UsageError, match=r"m is quantized already \(Q4_K_M\): Q8_0 can only be made from"):
         plan(Sweep(quants=("Q8_0",)), source=given)
+
+
+def test_a_size_that_is_asked_for_takes_the_place_of_the_suites_and_not_of_a_workloads_own() -> None:
+    asked = plan(Sweep(quants=("F16",), launches=1, common={"n_chunks": 2}))
+    assert [cell.workload.label for cell in asked.cells if cell.workload.kind == "quality"] == ["quality 2×512"]
+    own = Sweep(quants=("F16",), workloads=({"kind": "quality", "n_chunks": 8},), common={"n_chunks": 2})
+    assert [cell.workload.label for cell in plan(own).cells] == ["quality 8×512"]
