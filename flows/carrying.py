@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from prefect.client.schemas.objects import State as PrefectState
 from prefect.futures import PrefectFuture
@@ -19,6 +18,7 @@ from flows.execute import Job
 from flows.failures import land_failure
 from flows.forgetting import forget_tasks_within
 from flows.lanes import Lane, Tally
+from flows.logits import Logits, compares
 from flows.prepare import Prepared
 from flows.progress import tell
 from flows.station import Station
@@ -27,7 +27,6 @@ from flows.tasks import bench, evaluate, run_lane
 from quantfarm import planning, sweeps
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Artifact, Cell, DeviceProfile, Landed, Variant
-from quantfarm.runtimes import runtime
 from storage import wanted
 from storage.artifacts import Artifacts
 from storage.home import Home
@@ -47,9 +46,12 @@ class Carried:
     tally: Tally = field(default_factory=Tally)
     _artifacts: dict[str, Artifact] = field(default_factory=dict[str, Artifact])  # by recipe id
     _unmade: dict[str, str] = field(default_factory=dict[str, str])  # recipe id -> why it could not be made
-    _logits: dict[Path, IO[bytes]] = field(default_factory=dict[Path, IO[bytes]])  # large; held while we run
+    _logits: Logits = field(init=False)
+    _no_logits: dict[Path, str] = field(default_factory=dict[Path, str])  # why they could not be made
     _lanes: list[PrefectFuture[Any]] = field(default_factory=list[PrefectFuture[Any]])
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._logits = Logits(self.home, self.stop.is_set)
 
     def carry_out(self) -> None:
         """Raises what ended it; lanes may then still be at work until `end` was called."""
@@ -74,11 +76,7 @@ class Carried:
         for future in self._lanes:
             with contextlib.suppress(Exception):  # it was raised where it was waited for
                 future.wait(max(0.0, until - time.monotonic()))
-        for path, file in self._logits.items():
-            with contextlib.suppress(BlockingIOError), file:  # another sweep needs it: it removes it
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink(missing_ok=True)
-        self._logits.clear()
+        self._logits.let_go()
 
     def _lane(self, profile: DeviceProfile, cells: list[Cell]) -> Lane:
         sweep = self.prepared.sweep
@@ -137,36 +135,26 @@ class Carried:
         )
 
     def _quality_files(self, cell: Cell) -> dict[str, Path]:
-        """The text and, to compare with, the logits of the unquantized model (of no use to a simulated device)."""
+        """The text and, to compare with, the logits of the unquantized model. Raises MakeError, Stopped."""
         files = {"text": self.prepared.text}
-        base = planning.base(self.prepared.source)
-        compares = "logits" in runtime(cell.runtime).workloads
-        if base and base.recipe.id in self._artifacts and compares and not cell.profile.simulated:
-            with self._lock:
-                files["base_logits"] = self._held_logits(cell, self._artifacts[base.recipe.id])
+        if base := self._compared_with(cell):
+            if why := self._no_logits.get(make.logits_path(self.home, cell, base)):
+                raise make.MakeError(why)
+            there = self._logits.find(cell, base)
+            files["base_logits"] = there or self._logits.make(self.prepared.host, cell, base, self.prepared.text)
         return files
 
-    def _held_logits(self, cell: Cell, base: Artifact) -> Path:
-        """The file, which no other sweep removes while we hold it."""
-        while True:
-            path = make.base_logits(self.home, self.prepared.host, cell, base, self.prepared.text, self.stop.is_set)
-            if path in self._logits:
-                return path
-            with contextlib.suppress(FileNotFoundError):  # another sweep has just removed it
-                file = path.open("rb")
-                fcntl.flock(file, fcntl.LOCK_SH)
-                if path.exists():
-                    self._logits[path] = file
-                    return path
-                file.close()
+    def _compared_with(self, cell: Cell) -> Artifact | None:
+        base = planning.base(self.prepared.source)
+        return self._artifacts.get(base.recipe.id) if base and compares(cell) else None
 
     def _make_missing(self, pending: list[Cell]) -> None:
-        """Every variant that a pending cell needs, and the base where one is compared with it."""
+        """Every variant that a pending cell needs, and what it is compared with."""
         needed = {cell.variant.recipe.id: cell.variant for cell in pending}
         base = planning.base(self.prepared.source)
         if base and any(cell.workload.kind == "quality" for cell in pending):
             needed[base.recipe.id] = base
-        if not self._find(needed):
+        if not self._find(needed) and not self._without_logits(pending):
             return
         host, sweep = self.prepared.host, self.prepared.sweep
         # Making is work like any other: nothing may be measured here meanwhile.
@@ -177,6 +165,21 @@ class Carried:
                 made, failed = making.make(self.home, self.prepared, missing, self.stop)
                 self._artifacts |= made
                 self._unmade |= failed
+            self._make_logits(pending)
+
+    def _without_logits(self, cells: list[Cell]) -> list[tuple[Cell, Artifact]]:
+        """One cell, and what it is compared with, for each file that is not there; those that are, are held."""
+        with_base = [(cell, base) for cell in cells if (base := self._compared_with(cell))]
+        first = {make.logits_path(self.home, cell, base): (cell, base) for cell, base in reversed(with_base)}
+        return [(cell, base) for cell, base in first.values() if not self._logits.find(cell, base)]
+
+    def _make_logits(self, pending: list[Cell]) -> None:
+        """Now, while nothing is measured here: their cells may be those of a device elsewhere."""
+        for cell, base in self._without_logits(pending):
+            try:
+                self._logits.make(self.prepared.host, cell, base, self.prepared.text)
+            except make.MakeError as error:
+                self._no_logits[make.logits_path(self.home, cell, base)] = str(error)
 
     def _find(self, needed: dict[str, Variant]) -> list[Variant]:
         """Takes what the store has; what it lacks."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +17,13 @@ from quantfarm.errors import FarmError, UsageError
 from quantfarm.nouns import Artifact, Cell, Plan, Trace, Variant, Workload, digest
 from quantfarm.quantizers import quantizer
 from quantfarm.runtimes import runtime
-from storage import atomic, journal
+from storage import atomic
 from storage.artifacts import Artifacts
 from storage.home import Home
 
 MAKE_LIMIT_S = 24 * 3600.0
+#: Between two looks at whether who makes the same is done.
+PAUSE_S = 0.2
 
 
 class MakeError(FarmError):
@@ -105,6 +110,10 @@ def base_logits_key(cell: Cell, base: Artifact) -> str:
     return digest([base.sha256, cell.runtime, cell.build, sorted(cell.workload.settings.items())])
 
 
+def logits_path(home: Home, cell: Cell, base: Artifact) -> Path:
+    return home.folder("base_logits") / f"{base_logits_key(cell, base)}.logits"
+
+
 def base_logits(
     home: Home, agent: Agent, cell: Cell, base: Artifact, text: Path, stopped: Callable[[], bool] = never
 ) -> Path:
@@ -113,12 +122,27 @@ def base_logits(
     A working file, large and cheap to make again: it is not part of any result. Who wants it while another makes
     it waits for that. Raises MakeError, Stopped.
     """
-    path = home.folder("base_logits") / f"{base_logits_key(cell, base)}.logits"
-    with journal.locked(path.with_suffix(".lock")):
+    path = logits_path(home, cell, base)
+    with _in_turn(path.with_suffix(".lock"), stopped):
         if not path.exists():
             tell("making", f"{cell.variant.model} F16 base logits")
             _logits(home, agent, cell, base, text, path, stopped)
     return path
+
+
+@contextlib.contextmanager
+def _in_turn(path: Path, stopped: Callable[[], bool]) -> Iterator[None]:
+    """Holds the lock; who is told to stop does not wait for it any longer. Raises Stopped."""
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if stopped():
+                    raise Stopped("stopped while another makes the same base logits") from None
+                time.sleep(PAUSE_S)
+        yield
 
 
 def _logits(

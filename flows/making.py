@@ -43,10 +43,12 @@ def make(
     free = psutil.virtual_memory().available
     workers = min(len(missing), at_once(prepared.source.size, os.cpu_count() or 1, free))
     with ThreadPoolExecutor(workers, thread_name_prefix="quantize") as pool:
-        futures = {pool.submit(contextvars.copy_context().run, _one, home, prepared, one, stop): one for one in missing}
         try:
-            for number, future in enumerate(as_completed(futures), 1):
-                recipe = futures[future].recipe.id
+            ours = {
+                pool.submit(contextvars.copy_context().run, _one, home, prepared, one, stop): one for one in missing
+            }
+            for number, future in enumerate(as_completed(ours), 1):
+                recipe = ours[future].recipe.id
                 _sort(future, recipe, made, failed)
                 if number < len(missing):
                     tell("note", f"{number} of {len(missing)} quantizations are there")

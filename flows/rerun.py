@@ -18,7 +18,8 @@ from agents import agent
 from flows import progress
 from flows.execute import LEASE_LOST, Job, run_cell
 from flows.lanes import never
-from flows.rerun_jobs import Gone, job
+from flows.logits import Logits
+from flows.rerun_jobs import Gone, Maker, job
 from flows.states import States
 from flows.station import Station, leased
 from flows.stopping import Stopped
@@ -93,9 +94,11 @@ class Rerun:
 
     def _run(self, cells: Sequence[Cell], sweep: str) -> list[Landed]:
         profile = cells[-1].profile
-        jobs = {cell.id: job(self.home, cell, sweep, self.night) for cell in cells}  # before a device waits for us
+        logits = Logits(self.home, self.stopped)
+        maker = Maker(logits=logits, holder=self.holder, priority=self.priority, waiting=self._waiting)
         reached, done = agent(profile), list[Landed]()
         try:
+            jobs = {one.id: job(self.home, one, sweep, self.night, maker) for one in cells}  # before a device waits
             while len(done) < len(cells):
                 with ExitStack() as held:
                     with wanted.waiting(self.home, wanted.device_of(profile), self.priority, self.holder):
@@ -105,9 +108,7 @@ class Rerun:
                 self._let_pass(profile)
         finally:
             reached.close()
-            for one in jobs.values():  # large, and only needed while they run
-                if logits := one.files.get("base_logits"):
-                    logits.unlink(missing_ok=True)
+            logits.let_go()
         return done
 
     def _some(self, station: Station, cells: Sequence[Cell], jobs: Mapping[str, Job], done: list[Landed]) -> None:
