@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from flows import measured
 from flows.artifacts import Shelf
+from flows.labels import count
 from flows.prepare import Prepared
 from flows.up import state
 from quantfarm import decide, sweeps
@@ -28,7 +29,7 @@ SIMULATED = "**Simulated: these are not measurements.**\n\n"
 def plan(shelf: Shelf, prepared: Prepared) -> None:
     made = prepared.plan
     text = "\n\n".join([_cells(made), _skips(made), _again(prepared)])
-    shelf.markdown("sweep-plan", text, f"{len(made.cells)} cells, {len(made.skips)} skipped")
+    shelf.markdown("sweep-plan", text, f"{count(len(made.cells), 'cell')}, {len(made.skips)} skipped")
 
 
 def _cells(made: Plan) -> str:

@@ -54,14 +54,14 @@ def register_device(
     """Register a device: reach it, find out what it is, run a canary, write its profile.
 
     Args:
-        name: what sweeps will call it
+        name: what sweeps will call it: lowercase letters, digits and dashes
         url: ssh://[user@]host[:port], ray://NODE, adb://SERIAL or local
         tags: sweeps may name it by these
-        options: settings of its agent
-        host_key: the SSH host key's fingerprint, SHA256:…, that you accept
+        options: settings of its agent, as JSON (docs/devices.md)
+        host_key: SHA256:…, as `ssh-keygen -lf` prints it on the device: the key that you accept
         environment: make an environment with llama-cpp-python on it
-        idle_s: seconds to watch it at rest
-        again: register anew what is registered already
+        idle_s: how long it is watched while it does nothing
+        again: register anew what is registered already; limits, targets and tags stay
     """
     home, log = Home.default(), _Log()
     wanted = Wanted(

@@ -67,6 +67,9 @@ def deployments(home: Home, check_every_s: float | None = None, nightly: Cron | 
             _put_form(home, one)
         except FarmError as error:  # a profile that cannot be read: the flow's own parameters, with no choices
             log.warning("the form of sweeps lists nothing to choose from: %s", error)
+    for one in made:
+        if one.name == "register-device":
+            _put_titles(one)
     return made
 
 
@@ -76,13 +79,27 @@ def _sweeps(made: Iterable[RunnerDeployment]) -> list[RunnerDeployment]:
 
 def _put_form(home: Home, deployment: RunnerDeployment) -> bool:
     """Puts the farm's choices on the deployment of sweeps; whether anything changed."""
-    from prefect.utilities.callables import ParameterSchema, parameter_schema  # noqa: PLC0415
+    from prefect.utilities.callables import ParameterSchema  # noqa: PLC0415
 
-    flow: Any = importlib.import_module("flows.sweep").sweep
-    form = ParameterSchema(**forms.sweep_form(home, parameter_schema(flow.fn).model_dump()))
+    form = ParameterSchema(**forms.sweep_form(home, _own_schema(deployment)))
     changed = form != deployment._parameter_openapi_schema
     deployment._parameter_openapi_schema = form
     return changed
+
+
+def _put_titles(deployment: RunnerDeployment) -> None:
+    from prefect.utilities.callables import ParameterSchema  # noqa: PLC0415
+
+    form = forms.titled(_own_schema(deployment), forms.REGISTER_DEVICE)
+    deployment._parameter_openapi_schema = ParameterSchema(**form)
+
+
+def _own_schema(deployment: RunnerDeployment) -> dict[str, Any]:
+    """Of the flow's parameters, as Prefect makes it."""
+    from prefect.utilities.callables import parameter_schema  # noqa: PLC0415
+
+    module, flow = FLOWS[deployment.name]
+    return parameter_schema(getattr(importlib.import_module(module), flow).fn).model_dump()
 
 
 def follow(home: Home, made: Iterable[RunnerDeployment], stop: Callable[[float], bool]) -> None:

@@ -1,4 +1,4 @@
-"""The form that Prefect's UI shows for a sweep: what the farm has now to choose from, in the order a person thinks.
+"""The forms that Prefect's UI shows. A sweep's: what the farm has now to choose from, in the order a person thinks.
 
 The flow keeps plain types; what the form lists is put on its deployment as a schema, and put there again when
 devices are registered, so nothing has to be started anew.
@@ -20,8 +20,8 @@ from storage.devices import Registry
 from storage.home import Home
 from storage.journal import Damaged
 
-#: Parameters in the form's order, with their titles; what is not listed is not for people.
-TITLES = {
+#: Parameters of a sweep in the form's order, with their titles; what is not listed is not for people.
+SWEEP = {
     "model": "Model",
     "quants": "Quantizations",
     "devices": "Devices",
@@ -40,6 +40,17 @@ TITLES = {
     "seed": "Seed",
     "resume": "Go on with an unfinished sweep",
 }
+#: Those of a registration.
+REGISTER_DEVICE = {
+    "name": "Name",
+    "url": "Address",
+    "tags": "Tags",
+    "host_key": "Fingerprint of its SSH host key",
+    "environment": "Make an environment",
+    "options": "Settings of its agent",
+    "idle_s": "Seconds at rest",
+    "again": "Register again",
+}
 LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
@@ -56,19 +67,25 @@ def sweep_form(home: Home, schema: Mapping[str, Any]) -> dict[str, Any]:
         "runtimes": list(RUNTIMES),
     }
     own = Sweep.model_json_schema()["properties"]
-    properties: dict[str, Any] = {}
-    for position, (name, title) in enumerate(TITLES.items()):
-        properties[name] = {
-            **_plain(schema["properties"][name]),
-            **_limits(own.get(name, {})),
-            "title": title,
-            "position": position,
-        }
+    form = titled(schema, SWEEP)
+    properties: dict[str, Any] = form["properties"]
+    for name in properties:
+        properties[name] |= _limits(own.get(name, {}))
         if name in choices:
             properties[name] |= {"type": "array", "items": _items(choices[name]), "uniqueItems": True}
     properties["suite"]["enum"] = list(suites.SUITES)
     properties["devices"]["description"] += f". {states(home, found)}"
-    return {"title": "Parameters", "type": "object", "properties": properties, "required": [], "definitions": {}}
+    return form
+
+
+def titled(schema: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
+    """A flow's own schema with these parameters alone, in this order, under these titles."""
+    properties = {
+        name: {**_plain(schema["properties"][name]), "title": title, "position": position}
+        for position, (name, title) in enumerate(titles.items())
+    }
+    required = [name for name in schema.get("required", ()) if name in titles]
+    return {"title": "Parameters", "type": "object", "properties": properties, "required": required, "definitions": {}}
 
 
 def choosable(home: Home) -> list[DeviceProfile]:

@@ -19,7 +19,7 @@ def name(prepared: Prepared) -> str:
     """`sweep llama-3.2-3b × 5 quants × 3 devices`, as planned."""
     cells = prepared.plan.cells
     quants, devices = {cell.variant for cell in cells}, {cell.profile.name for cell in cells}
-    return f"sweep {prepared.source.name} × {_count(len(quants), 'quant')} × {_count(len(devices), 'device')}"
+    return f"sweep {prepared.source.name} × {count(len(quants), 'quant')} × {count(len(devices), 'device')}"
 
 
 def tags(prepared: Prepared) -> list[str]:
@@ -28,7 +28,7 @@ def tags(prepared: Prepared) -> list[str]:
     return [f"model:{prepared.source.name}", *named]
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 

@@ -24,7 +24,7 @@ _SAID = _Said()
 
 def quiet() -> None:
     """For this process: states with a message are logged without the way they came."""
-    for name in ("prefect.flow_runs", "prefect.engine"):
+    for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
         logging.getLogger(name).addFilter(_SAID)  # once: a logger has a filter or has it not
 
 

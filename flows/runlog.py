@@ -11,6 +11,7 @@ from prefect import get_run_logger
 from prefect.exceptions import MissingContextError
 
 from flows.estimate import figure
+from flows.labels import count
 from flows.progress import News
 from quantfarm.nouns import State
 
@@ -37,7 +38,8 @@ class RunLog:
     def _plan(self, news: News) -> None:
         assert news.plan
         devices = {cell.profile.name for cell in news.plan.cells}
-        self._log.info("%d cells on %d devices, %d skipped", len(news.plan.cells), len(devices), len(news.plan.skips))
+        cells, on = count(len(news.plan.cells), "cell"), count(len(devices), "device")
+        self._log.info("%s on %s, %d skipped", cells, on, len(news.plan.skips))
 
     def _started(self, news: News) -> None:
         assert news.cell

@@ -89,6 +89,7 @@ def sweep(
     `skipped`, the sweep's id and the database version published. A request that cannot be carried out is refused
     before anything runs: the state is Failed with the reason, which is raised where a program calls the flow.
     """
+    refusals.quiet()
     asked = {name: value for name, value in locals().items() if value is not None and name != "resume"}
     try:
         return _sweep(Home.default(), asked, resume)

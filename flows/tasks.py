@@ -48,7 +48,7 @@ def evaluate(home: Home, on: Station, job: Job, stop: threading.Event) -> Prefec
     return _run(home, on, job, stop)
 
 
-@task(**PLAIN)
+@task(task_run_name="publish", **PLAIN)
 def publish(home: Home) -> int:
     """Carry what landed into the database; the version published."""
     return ingest(home, on_wait=lambda holder: tell("waiting", f"the database is in use by {holder}; waiting for it"))
