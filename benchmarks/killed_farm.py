@@ -30,8 +30,8 @@ RECOVERY_S = 60.0
 START_S = 300.0
 #: Modules that a flow run's process is started as: under `quantfarm up`, and by Prefect itself.
 ENGINES = ("flows.flow_process", "prefect.engine")
-#: Without any process so long, a sweep is started again by hand.
-LEFT_S = 25.0
+#: A run that was asked for has a process within so long.
+BEGINS_S = 25.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Farm:
     requests: int = 0
     cells: int = 0
     started: int = 0  # runs
-    left: int = 0  # runs that ended before their sweep was written down, and were started again by hand
+    left: int = 0  # requests that `up` had given up, and that were started again by hand
+    runs: set[str] = field(default_factory=set[str])  # of the request in hand
     seen: dict[str, bytes] = field(default_factory=dict)  # landed files and what was in them
 
     def __post_init__(self) -> None:
@@ -153,6 +154,7 @@ class Farm:
         """The next request: cells that no other had."""
         self.requests += 1
         self.of_request = self.requests
+        self.runs = set()
         return {
             "quants": ["Q8_0", "Q4_0"],
             "devices": self.devices if self.requests % 3 else ["local"],
@@ -167,9 +169,10 @@ class Farm:
         def created() -> bool:
             try:
                 deployment = self.api.deployments()["sweep"]["id"]
-                self.api.post(f"/deployments/{deployment}/create_flow_run", {"parameters": request})
+                made = self.api.post(f"/deployments/{deployment}/create_flow_run", {"parameters": request})
             except (NoAnswer, KeyError):
                 return False
+            self.runs.add(made["id"])
             return True
 
         self.wait(created, RECOVERY_S, "a run made through the API")
@@ -227,7 +230,7 @@ class Farm:
 
     def busy(self, request: dict[str, Any]) -> None:
         """Until a process carries the request out, or has."""
-        until = time.monotonic() + LEFT_S
+        until = time.monotonic() + BEGINS_S
         while not self.flows() and time.monotonic() < until and self.done(request) < self.wanted(request):
             time.sleep(0.1)
 
@@ -241,11 +244,9 @@ class Farm:
                 victim.kill()
             except psutil.Error:
                 continue
-        again, gone = False, time.monotonic()
+        again = False
         while self.done(request) <= before and self.done(request) < self.wanted(request):
-            if self.flows():
-                gone = time.monotonic()
-            if not again and (self.given_up(request) or time.monotonic() - gone > LEFT_S):
+            if not again and self.given_up(request):
                 again = True
                 self.run(request)
             assert time.monotonic() - began < RECOVERY_S, f"the sweep does not go on; {self.said()}"
@@ -253,30 +254,29 @@ class Farm:
         return Kill("flow", time.monotonic() - began, again)
 
     def given_up(self, request: dict[str, Any]) -> bool:
-        """Whether `up` leaves the request to a person: it was cut off too often, or before it was written down."""
+        """Whether `up` leaves the request to a person: it was cut off too often."""
         mine: set[str] = set()
         for path in (self.home.root / "sweeps").glob("*.json"):
             body = json.loads(path.read_bytes())
             if body["request"].get("notes") == request["notes"]:
                 mine.add(body["sweep"])
         try:
-            told = json.loads((self.home.root / "up" / "state.json").read_bytes()).get("sweeps", [])
+            told = json.loads((self.home.root / "up" / "state.json").read_bytes())
         except (OSError, ValueError):
             return False
-        rows = [one for one in told if one["sweep"] in mine]
-        return not mine or bool(rows and all(one["given_up"] for one in rows))
+        rows = [one for one in told.get("sweeps", ()) if one["sweep"] in mine]
+        begun = [one for one in told.get("begun_again", ()) if one["original"] in self.runs]
+        return all(one["given_up"] for one in rows) if rows else any(one["given_up"] for one in begun)
 
-    def go_on(self, request: dict[str, Any], idle_s: float = 15.0) -> None:
-        """Until the request is whole; started again where nobody carries it on for a while."""
-        idle = time.monotonic()
-        began, last = time.monotonic(), -1
+    def go_on(self, request: dict[str, Any]) -> None:
+        """Until the request is whole; started again where `up` has given it up."""
+        began, asked = time.monotonic(), 0.0
         while (now := self.done(request)) < self.wanted(request):
-            if now != last or self.flows():
-                last, idle = now, time.monotonic()
-            if time.monotonic() - idle > idle_s:
+            # What was given up is told so until a run of it has begun: asked once in so long.
+            if self.given_up(request) and not self.flows() and time.monotonic() - asked > BEGINS_S:
                 self.left += 1
                 self.run(request)
-                idle = time.monotonic()
+                asked = time.monotonic()
             assert time.monotonic() - began < START_S, f"the sweep does not go on: {now} cells; {self.said()}"
             time.sleep(0.5)
 

@@ -7,8 +7,8 @@
 process of a sweep's run, the Prefect server and the serving process is killed, again and again. After each kill:
 
 - the killed part must answer again within 60 s; of a sweep's process: `up` must have gone on with the sweep, and a cell
-  must land again (a run that was killed before its sweep was written down, and a sweep that was cut off three times,
-  are left to a person, who here starts it once more: these are counted apart);
+  must land again (a sweep that was cut off three times without one more cell is left to a person, who here starts it
+  once more: these are counted apart);
 - nothing that had landed may be gone or changed.
 
 When a request is whole: each of its cells has exactly one attempt that is ok, so none was lost, doubled or run again
@@ -87,8 +87,8 @@ def main() -> None:
     print(
         f"{len(farm.kills)} kills, {farm.requests} requests, {farm.cells} cells (simulated, and the reference model's "
         f"in each third request), {farm.started} runs started by hand, "
-        f"{sum(one.again for one in farm.kills) + farm.left} of them because a kill had ended one that `up` did not go "
-        "on with: no cell lost, doubled or run again, no process or lease left"
+        f"{sum(one.again for one in farm.kills) + farm.left} of them because `up` had gone on three times "
+        "in vain: no cell lost, doubled or run again, no process or lease left"
     )
     if args.json:
         body = {"kills": [vars(one) for one in farm.kills], "requests": farm.requests, "cells": farm.cells}

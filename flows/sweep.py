@@ -104,7 +104,8 @@ def _sweep(home: Home, asked: dict[str, Any], resume: str) -> dict[str, Any]:
         with running(home, prepared.id):
             if not resume:
                 request = prepared.sweep.model_dump(mode="json")
-                record(home, prepared.id, prepared.source.name, request, prepared.plan)
+                run = str(shelf.run or "")
+                record(home, prepared.id, prepared.source.name, request, prepared.plan, run)
             labels.put(prepared)
             closing.plan(shelf, prepared)
             tell("plan", plan=prepared.plan)

@@ -52,11 +52,12 @@ class Unfinished:
     state: str = ""
 
 
-def record(home: Home, sweep_id: str, model: str, request: Mapping[str, Any], plan: Plan) -> None:
-    """Raises FarmError when there is no room."""
+def record(home: Home, sweep_id: str, model: str, request: Mapping[str, Any], plan: Plan, run: str = "") -> None:
+    """`run`: id of Prefect's flow run that begins it. Raises FarmError when there is no room."""
     body = {
         "schema": SCHEMA,
         "sweep": sweep_id,
+        "run": run,
         "model": model,
         "request": dict(request),
         "began_at": _now(),
@@ -99,6 +100,15 @@ def carried_out_by(home: Home, pid: int) -> list[str]:
     """The sweeps that this process carries out now."""
     found = [one.sweep for one in unfinished(home) if one.alive]
     return [one for one in found if _last_holder(home, one) == pid]
+
+
+def begun_by(home: Home) -> set[str]:
+    """Ids of the flow runs that wrote their sweep down."""
+    found: set[str] = set()
+    for path in _files(home):
+        with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+            found.add(str(json.loads(path.read_bytes()).get("run") or ""))
+    return found - {""}
 
 
 def find(home: Home, sweep_id: str) -> Unfinished:

@@ -14,10 +14,16 @@ from quantfarm.errors import FarmError
 TIMEOUT_S = 10.0
 #: The most that the server gives in one answer.
 PAGE = 200
+#: What is asked for is wrong, not there, or conflicts with what is.
+REFUSALS = (400, 404, 409, 422)
 
 
 class NoAnswer(FarmError):
     """The server does not answer, or with an error."""
+
+
+class Refused(NoAnswer):
+    """The server answers that the request itself is wrong: asked again, it says the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,8 @@ class Api:
                 content = answer.read()
         except urllib.error.HTTPError as error:
             said = error.read(400).decode(errors="replace")
-            raise NoAnswer(f"{method} {path}: the Prefect server answered {error.code}: {said}") from error
+            kind = Refused if error.code in REFUSALS else NoAnswer
+            raise kind(f"{method} {path}: the Prefect server answered {error.code}: {said}") from error
         except (OSError, http.client.HTTPException) as error:
             raise NoAnswer(f"{method} {path}: the Prefect server at {self.url} does not answer: {error}") from error
         try:

@@ -19,6 +19,11 @@ GOING = ["PENDING", "RUNNING", "CANCELLING", "SCHEDULED"]
 NIGHT = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
+def night_of(run: dict[str, Any]) -> str:
+    """Its date; empty for a run that died before it was named by it."""
+    return str((run.get("parameters") or {}).get("night") or "") or next(iter(NIGHT.findall(run["name"])), "")
+
+
 @dataclass(slots=True)
 class CutNights:
     home: Home
@@ -51,7 +56,7 @@ class CutNights:
         if not latest or latest[0]["state_type"] != "CRASHED":
             return set()
         run = latest[0]
-        night = str((run.get("parameters") or {}).get("night") or "") or next(iter(NIGHT.findall(run["name"])), "")
+        night = night_of(run)
         began = datetime.fromisoformat(run["start_time"])
         return {night} if night and datetime.now(UTC) - began < STILL else set()
 

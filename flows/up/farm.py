@@ -115,6 +115,7 @@ class Farm:
                 self.say(f"{name}: {many} missed runs were cancelled, the newest is run")
             if done := automations.ensure(api):
                 self.say(f"the automation for runs whose process is gone: {done}")
+            self.watch.again.start(go_on=bool(self.go_on or self.wish.go_on))
         except NoAnswer as error:
             return self.say(f"not yet: {error}")
         self._prepared = True
@@ -143,6 +144,7 @@ class Farm:
             "parts": [one.told() for one in self.parts],
             "checks": self.watch.rows,
             "sweeps": self.watch.going_on.rows,
+            "begun_again": self.watch.again.rows,
             "runs": self.watch.runs.pids,
             "missing": [] if dashboard_app() else [NO_DASHBOARD],
             "notes": self.notes,

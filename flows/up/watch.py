@@ -14,6 +14,7 @@ from typing import Any
 
 from flows import automations
 from flows.up import checks, late, parts
+from flows.up.again import Again
 from flows.up.api import Api
 from flows.up.clock import Clock
 from flows.up.cut_nights import CutNights
@@ -46,6 +47,7 @@ class Watch:
     rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     runs: Runs = field(init=False)
     cut_nights: CutNights = field(init=False)
+    again: Again = field(init=False)
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _check_at: float = 0.0
@@ -56,6 +58,7 @@ class Watch:
     def __post_init__(self) -> None:
         self.cut_nights = CutNights(self.home, self.api, self.say)
         self.runs = Runs(self.home, self.api, self.say)
+        self.again = Again(self.home, self.api, self.say)
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._all, name="watch", daemon=True)
@@ -89,6 +92,7 @@ class Watch:
             self.going_on.look(served["sweep"])
         if "nightly" in served:
             self.cut_nights.look(served["nightly"])
+        self.again.look(served, self.runs.pids)
         if time.monotonic() >= self._check_at:
             self._check(told)
 
