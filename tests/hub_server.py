@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,12 +20,14 @@ LARGE = 100_000
 @dataclass
 class Hub:
     """`cut`: bytes of a body after which the connection ends (0: never); `damaged`: names of files that
-    arrive with a byte changed. `asked` records (path, Range)."""
+    arrive with a byte changed; `pause_s`: seconds between two kilobytes of a large file.
+    `asked` records (path, Range)."""
 
     files: dict[str, bytes]
     name: str = "org/tiny"
     cut: int = 0
     damaged: set[str] = field(default_factory=set)
+    pause_s: float = 0.0
     asked: list[tuple[str, str]] = field(default_factory=list)
     endpoint: str = ""
 
@@ -80,8 +84,16 @@ def serving(hub: Hub) -> Iterator[Hub]:
             if hub.cut and len(body) > hub.cut:
                 self.wfile.write(body[: hub.cut])
                 self.close_connection = True
-                return
-            self.wfile.write(body)
+            elif hub.pause_s and len(body) > LARGE:
+                self.slowly(body)
+            else:
+                self.wfile.write(body)
+
+        def slowly(self, body: bytes) -> None:
+            with contextlib.suppress(OSError):  # who asked has gone away
+                for begin in range(0, len(body), 1024):
+                    self.wfile.write(body[begin : begin + 1024])
+                    time.sleep(hub.pause_s)
 
         def log_message(self, format: str, *args: object) -> None:
             del format, args

@@ -17,6 +17,8 @@ from quantfarm.toolchain.news import Counter, Step, Tell, nobody
 from quantfarm.toolchain.process import explain
 
 RUNNER = Path(__file__).resolve().parent.parent.parent / "runners" / "convert_gguf.py"
+#: From the end of its lifeline to that of the converter.
+GRACE_S = 2.0
 #: Set to keep the converter from the network and from printing what is no event.
 QUIET = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
@@ -55,9 +57,21 @@ def convert(folder: Path, out: Path, name: str, tell: Tell = nobody) -> None:
     python = environments.python_of(environment(tell))
     size = sum(part.stat().st_size for part in folder.glob("*.safetensors"))
     cache.need_room(out.parent, size // 2**20 + 16, f"converting {name}")
+    for left in out.parent.glob(f".{out.name}.*.tmp"):  # of a converter that was killed
+        left.unlink(missing_ok=True)
     request = {"source": str(folder.resolve()), "out": str(out), "name": name, "llama_cpp": str(llama_cpp)}
     tell(Step(what=f"converting {name}"))
     _run([str(python), "-P", str(RUNNER), "--request", json.dumps(request)], name, Counter("converting", tell))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Closes its lifeline, on which it cleans up, and kills one that does not mind."""
+    assert process.stdin
+    process.stdin.close()
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _run(command: list[str], name: str, counter: Counter) -> None:
@@ -70,11 +84,15 @@ def _run(command: list[str], name: str, counter: Counter) -> None:
         assert process.stdout and process.stderr
         drain = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
         drain.start()
-        for line in process.stdout:
-            last = json.loads(line)
-            if last["event"] == "progress":
-                counter.at(last["done"], last["of"])
-        process.wait()
+        try:
+            for line in process.stdout:
+                last = json.loads(line)
+                if last["event"] == "progress":
+                    counter.at(last["done"], last["of"])
+            process.wait()
+        except BaseException:  # a pipe that is still read cannot be closed: the program must be over before
+            _end(process)
+            raise
         drain.join()
     if last.get("event") != "end" or not last.get("ok"):
         log = b"".join(said).decode(errors="replace")
