@@ -73,9 +73,13 @@ def stopped(home: Path) -> bool:
 
 
 def finishes(api: Api, home: Path, **asked: Any) -> None:
-    """The same again measures everything."""
-    ended = api.ended(api.start("sweep", **asked))
+    """The same again measures everything, and says so in words."""
+    run = api.start("sweep", **asked)
+    ended = api.ended(run)
     assert ended["state"]["type"] == "COMPLETED", ended["state"]
+    until(lambda: any("cells on 1 device, 0 skipped" in line for line in api.logs(run)), "the plan in the log", 60)
+    tasks = api.ask("/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+    assert {"publish", "lane bench-phone"} <= {task["name"] for task in tasks}
     assert not Artifacts(Home(home)).verify()
 
 

@@ -58,3 +58,12 @@ def test_everything_that_the_issue_names_stands_ready(api: Api) -> None:
         found = api.deployment(name)
         assert found["description"], name
         assert found["entrypoint"].startswith("flows."), "a path would load a module of another name"
+
+
+def test_the_form_of_a_registration_is_for_people_too(api: Api) -> None:
+    found = api.deployment("register-device")["parameter_openapi_schema"]
+    form = found["properties"]
+    in_order = sorted(form, key=lambda name: form[name]["position"])
+    assert [form[name]["title"] for name in in_order[:3]] == ["Name", "Address", "Tags"]
+    assert all(part["description"] and part["title"] != name for name, part in form.items())
+    assert found["required"] == ["name", "url"]
