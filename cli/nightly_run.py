@@ -37,10 +37,10 @@ def run(
     before = nights.report(home, asked.night) is not None
     console = Console(stderr=as_json, soft_wrap=True)
     path = str(nightly_files.path(home, watch_list))
-    _flow(home, asked.night, path, None if as_json else live.LiveTable(console))
+    ended = _flow(home, asked.night, path, None if as_json else live.LiveTable(console))
     report = nights.report(home, asked.night)
     if report is None:
-        raise FarmError(f"the night {asked.night} has no report")
+        raise FarmError(f"the night {asked.night} has no report: {ended}")
     if as_json:
         print_json({"measured_already": before, **json.loads(verdicts.dump(report))})
     else:
@@ -49,8 +49,8 @@ def run(
         raise typer.Exit(1)
 
 
-def _flow(home: Home, night: str, watch_list: str, table: live.LiveTable | None) -> None:
-    """The flow, with a server of its own where none is set. Raises what ended it."""
+def _flow(home: Home, night: str, watch_list: str, table: live.LiveTable | None) -> str:
+    """The flow, with a server of its own where none is set; how it ended. Raises what ended it, where that is ours."""
     settings.prepare(home)
     keeper = reaper.start()
     try:
@@ -62,7 +62,8 @@ def _flow(home: Home, night: str, watch_list: str, table: live.LiveTable | None)
         else:
             with progress.listening(table), table:
                 state = flow(**arguments)
-        error = state.data if isinstance(state.data, FarmError) else None
+        found = getattr(state.data, "result", state.data)  # Prefect may have put it into a record of its own
+        error = found if isinstance(found, FarmError) else None
     except RuntimeError as error:
         if "connect to ephemeral Prefect API server" in str(error):
             raise FarmError(f"Prefect's temporary server did not start: {error} Nothing was run.") from error
@@ -73,6 +74,7 @@ def _flow(home: Home, night: str, watch_list: str, table: live.LiveTable | None)
             keeper.stdin.close()
     if error:
         raise error
+    return str(state.message or state.name)
 
 
 def _told(console: Console, report: NightReport, before: bool) -> None:

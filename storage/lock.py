@@ -52,10 +52,10 @@ def _try(file: IO[str]) -> bool:
 
 def _sign(file: IO[str]) -> None:
     command = " ".join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])[:200]
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    signed = {"pid": os.getpid(), "command": command, "since": datetime.now(UTC).isoformat(timespec="seconds")}
     file.truncate(0)
-    file.write(json.dumps({"pid": os.getpid(), "command": command, "since": now}))
-    file.flush()
+    with contextlib.suppress(OSError):  # a full disk: who holds it goes unnamed; what it holds it for says so itself
+        os.write(file.fileno(), json.dumps(signed).encode())
 
 
 def is_locked(path: Path) -> bool:

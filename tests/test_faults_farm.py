@@ -15,18 +15,28 @@ from typing import Any
 
 import pytest
 
+from flows.alerting import tell
 from quantfarm import sweeps
 from quantfarm.errors import UsageError
 from quantfarm.nightly import watchlist
 from quantfarm.nouns import State
+from storage import journal, nights
+from storage.alerts import Alerts
 from storage.home import Home
 from storage.ingest import lock_path, working_path
 from storage.lock import is_locked
+from tests.alerting import regression, report
 from tests.sweeping import counts, landings, quantfarm, start
+from tests.test_nightly_flow import device, watch
+from tests.test_storage_files import full_disk
+
+__all__ = ["full_disk"]
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Two cells of a simulated device.
 SMALL = ("--devices", "fake-laptop", "--quants", "Q8_0", "--suite", "speed", "--launches", "1")
+#: The least that a file takes on the small disks.
+PAGE = 4096
 LOCK = """
 import sys, time
 from pathlib import Path
@@ -182,6 +192,56 @@ def test_a_sweep_goes_on_after_room_was_made_and_measures_nothing_twice(
     found = list(landings(small_disk / "home").all())
     assert {landed.attempt for landed in found} == {1} and len(found) == done["known"] + done["ok"]
     assert json.loads(quantfarm("db", "verify", "--json", **here)) == []
+
+
+def test_a_night_whose_report_does_not_fit_says_so_and_the_next_try_judges_what_was_measured(
+    home: Path, prefect_server: None, full_disk: Path
+) -> None:
+    """The folder of nights is on a disk of its own, which is full."""
+    device(home)
+    watch(home)
+    (home / "nights").symlink_to(full_disk)
+    night = ("nightly", "run", "--night", "2026-11-20")
+    for leave in (0, PAGE):  # not even the lock says who has it; the lock alone
+        ballast = fill(full_disk, leave)
+        err = quantfarm(*night, code=2)
+        assert f"no room to write in {home / 'nights'}" in unwrapped(err) and "Make room" in err
+        assert files(full_disk) <= {"ballast", "nightly.lock"}
+        ballast.unlink()
+    measured = landings(home).keys()
+    quantfarm(*night)
+    assert landings(home).keys() == measured, "it was measured again"
+    assert nights.report(Home(home), "2026-11-20")
+
+
+def test_alerts_whose_journal_is_full_are_not_told_say_so_and_are_told_once_with_the_next_try(
+    home: Path, full_disk: Path
+) -> None:
+    """What cannot be written down is not sent: nobody would know that it was."""
+    home.mkdir()
+    (home / "alerts.yaml").write_text(json.dumps({"sinks": [{"kind": "file", "path": "told.jsonl"}], "events": False}))
+    (home / "alerts").symlink_to(full_disk)
+    night = report(regression())
+    ballast = fill(full_disk)
+    (sent,) = tell(Home(home), night)
+    assert sent.line.startswith(f"alerts: failed: no room to write in {home / 'alerts'}"), sent.line
+    assert "Make room" in sent.line
+    assert not (home / "told.jsonl").exists()
+    assert journal.read(Alerts(Home(home)).path) == []
+    ballast.unlink()
+
+    for state in ("sent", "told before"):
+        (sent,) = tell(Home(home), night)
+        assert (sent.sink, sent.state) == ("file", state)
+    assert len(journal.read(home / "told.jsonl")) == 1
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+def unwrapped(text: str) -> str:
+    return " ".join(text.split())
 
 
 # --- the clock set back ---
