@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import psutil
 
+from flows.up.api import BUSY, PAUSES_S
+
 WAIT_S = 240.0
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 T = TypeVar("T")
@@ -64,6 +66,17 @@ class Api:
         self.url = url
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Asked again while the server's SQLite is in use, as Prefect's clients do."""
+        for pause in PAUSES_S:
+            try:
+                return self._ask(path, body)
+            except Refused as error:
+                if error.code != BUSY:
+                    raise
+                time.sleep(pause)
+        return self._ask(path, body)
+
+    def _ask(self, path: str, body: dict[str, Any] | None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})  # noqa: S310
         try:

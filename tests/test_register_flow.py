@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from flows.up import api
 from quantfarm.health import DeviceState
 from storage.devices import Registry
 from storage.home import Home
@@ -32,10 +33,8 @@ class Api:
         self.url = url
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own server
-            return json.loads(answer.read())
+        method = "GET" if body is None else "POST"
+        return api.Api(self.url).ask(method, path, body, timeout_s=30)
 
     def pages_ask(self) -> str:
         """Where the UI's pages look for the API."""
@@ -54,7 +53,7 @@ class Api:
         while time.monotonic() < end and process.poll() is None:
             try:
                 return self.ask(f"/deployments/name/{name}")
-            except (OSError, urllib.error.HTTPError):
+            except api.NoAnswer:
                 time.sleep(0.5)
         raise AssertionError(f"{name} was not served: {process.poll()}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -14,12 +15,19 @@ from quantfarm.errors import FarmError
 TIMEOUT_S = 10.0
 #: The most that the server gives in one answer.
 PAGE = 200
+#: What the server answers when its SQLite is in use: ask again, as Prefect's own clients do.
+BUSY = 503
+PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 #: What is asked for is wrong, not there, or conflicts with what is.
 REFUSALS = (400, 404, 409, 422)
 
 
 class NoAnswer(FarmError):
     """The server does not answer, or with an error."""
+
+
+class Busy(NoAnswer):
+    """The server asks to be asked again."""
 
 
 class Refused(NoAnswer):
@@ -33,7 +41,15 @@ class Api:
     url: str
 
     def ask(self, method: str, path: str, body: object = None, timeout_s: float = TIMEOUT_S) -> Any:
-        """The decoded answer; None where it has no content."""
+        """The decoded answer; None where it has no content. A server that is busy is asked again."""
+        for pause in PAUSES_S:
+            try:
+                return self._ask(method, path, body, timeout_s)
+            except Busy:
+                time.sleep(pause)
+        return self._ask(method, path, body, timeout_s)
+
+    def _ask(self, method: str, path: str, body: object, timeout_s: float) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310 - a server's address is http
             f"{self.url}{path}", data=data, method=method, headers={"Content-Type": "application/json"}
@@ -43,7 +59,7 @@ class Api:
                 content = answer.read()
         except urllib.error.HTTPError as error:
             said = error.read(400).decode(errors="replace")
-            kind = Refused if error.code in REFUSALS else NoAnswer
+            kind = Refused if error.code in REFUSALS else Busy if error.code == BUSY else NoAnswer
             raise kind(f"{method} {path}: the Prefect server answered {error.code}: {said}") from error
         except (OSError, http.client.HTTPException) as error:
             raise NoAnswer(f"{method} {path}: the Prefect server at {self.url} does not answer: {error}") from error
