@@ -40,7 +40,8 @@ class Server:
     @property
     def command(self) -> tuple[str, ...]:
         """No address of a database here: everybody sees command lines."""
-        return (sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(self.port))
+        start = ("server", "start", "--host", HOST, "--port", str(self.port))
+        return (sys.executable, "-P", "-m", "flows.prefect_server", *start)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -66,6 +66,7 @@ def test_everything_that_can_be_started_stands_ready(farm: Farm, ui) -> None:
     ui.deployments()
     for name in DEPLOYMENTS:
         seen(ui, name, exact=True)
+    assert not ui.page.get_by_text("Switch to V2 UI").count(), "the second UI asks an analytics host"
     ui.shot("1-deployments")
     ui.form("sweep")
     quants = ui.choices("Quantizations")
