@@ -96,7 +96,7 @@ def command(
 
     verb.__doc__ = carry_out.__doc__
     if go_on is None:
-        known = inspect.signature(verb)
+        known = inspect.signature(verb, eval_str=True)
         kept = [one for name, one in known.parameters.items() if name != "resume"]
         verb.__signature__ = known.replace(parameters=kept)  # pyright: ignore[reportFunctionMemberAccess]
     return verb

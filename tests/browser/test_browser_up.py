@@ -142,9 +142,9 @@ def test_a_sweep_that_is_cancelled_in_the_ui_frees_its_device_and_keeps_what_was
 
 def test_a_device_is_registered_through_its_form_and_sweeps_can_name_it(farm: Farm, ui) -> None:
     ui.form("register-device")
-    ui.fill("name", "second")
-    ui.fill("url", "local")
-    ui.fill("idle_s", "0")
+    ui.fill("Name", "second")
+    ui.fill("Address", "local")
+    ui.fill("Seconds at rest", "0")
     ui.shot("12-register")
     run = submitted(farm, ui, "register-device")
     ended = farm.api.ended(run)
