@@ -47,25 +47,29 @@ def _digest(parts: Sequence[str]) -> str:
 def tools(tell: Tell = nobody) -> Path:
     """The environment that has pip (and cmake, ninja, uv where the machine has none); its folder."""
     path = cache.folder("environments") / f"tools-{_digest([])}"
-    with cache.locked(path.with_suffix(".lock"), _say(tell)):
+    with cache.locked(path.with_suffix(".lock"), _say(tell)) as held:
         if not (path / MARK).exists():
             tell(Step(what="environment for build tools"))
             shutil.rmtree(path, ignore_errors=True)
-            _make(path)
+            _make(path, held)
             (path / MARK).touch()
     return path
 
 
-def _make(path: Path) -> None:
-    """With pip inside: from the standard library, or from uv where the distribution left ensurepip out."""
+def _make(path: Path, lock: int) -> None:
+    """With pip inside: from the standard library, or from uv where the distribution left ensurepip out.
+
+    The lock is theirs too: who was killed leaves them running, and nobody may write beside them.
+    """
+    what = "making a Python environment"
     try:
-        run([sys.executable, "-m", "venv", str(path)], what="making a Python environment")
+        run([sys.executable, "-m", "venv", str(path)], what=what, keep_fds=[lock])
     except FarmError:
         uv = shutil.which("uv")
         if not uv:
             raise
         shutil.rmtree(path, ignore_errors=True)
-        run([uv, "venv", "--seed", "--python", sys.executable, str(path)], what="making a Python environment")
+        run([uv, "venv", "--seed", "--python", sys.executable, str(path)], what=what, keep_fds=[lock])
 
 
 def program(name: str, package: str, tell: Tell = nobody) -> Path:
@@ -77,7 +81,9 @@ def program(name: str, package: str, tell: Tell = nobody) -> Path:
     found = environment / "bin" / name
     if not found.exists():
         tell(Step(what=f"installing {package}"))
-        run([str(python_of(environment)), "-m", "pip", "install", "--quiet", package], what=f"installing {package}")
+        install = [str(python_of(environment)), "-m", "pip", "install", "--quiet", package]
+        with cache.locked(environment.with_suffix(".lock"), _say(tell)) as held:
+            run(install, what=f"installing {package}", keep_fds=[held])
     return found
 
 
