@@ -69,6 +69,7 @@ def server(home: Home, port: int, tell: Callable[[str], None]) -> Iterator[str]:
         yield own.url
     finally:
         kept.stop()
+        settings.forget_unsent()  # to a server that is gone: at our end Prefect would ask for it for a minute
         if keeper.stdin:
             keeper.stdin.close()
 

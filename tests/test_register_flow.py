@@ -86,7 +86,7 @@ def served(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Api, s
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(60)
+            process.wait(150)
         finally:
             process.kill()
             process.communicate()
@@ -132,7 +132,7 @@ def test_devices_are_registered_and_checked_from_prefects_side(
     assert api.deployment("sweep/sweep", process)["entrypoint"] == "flows.sweep.sweep"
 
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) in (0, 130)
+    assert process.wait(150) in (0, 130)
     left = psutil.wait_procs(ours(home), timeout=30)[1]
     assert not left, [" ".join(one.cmdline()) for one in left]
 
