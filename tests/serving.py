@@ -11,12 +11,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
+from flows.up import api as up_api
 from flows.up.api import BUSY, PAUSES_S
 
 WAIT_S = 240.0
@@ -128,6 +129,7 @@ class Api:
 def serving(home: Path, log: Path) -> Iterator[Api]:
     """Serves the home's deployments to the server that PREFECT_API_URL names; ends with all that it started."""
     api = Api(os.environ["PREFECT_API_URL"])
+    _forget(api)
     with log.open("wb") as file:
         command = [sys.executable, "-c", SERVE]
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
@@ -145,6 +147,14 @@ def serving(home: Path, log: Path) -> Iterator[Api]:
         for left in below:
             if left.is_running():
                 left.kill()
+
+
+def _forget(api: Api) -> None:
+    """Deployments that an earlier test left on the server would pass for the new process's own."""
+    server = up_api.Api(api.url)
+    for one in server.deployments().values():
+        with suppress(up_api.Refused):  # a busy server may answer 503, and have done it
+            server.ask("DELETE", f"/deployments/{one['id']}")
 
 
 def _served(api: Api, process: subprocess.Popen[bytes], log: Path) -> None:
