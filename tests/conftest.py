@@ -81,6 +81,16 @@ def _await(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.fixture
-def prefect_server(_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sweeps of this test use the tests' Prefect server instead of starting their own."""
+def prefect_server(_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of the tests' Prefect server, which what this test starts uses instead of starting its own.
+
+    Prefect reads its environment when it is imported: where an earlier test imported it, it is told again.
+    """
     monkeypatch.setenv("PREFECT_API_URL", _server)
+    if "prefect" not in sys.modules:
+        yield _server
+        return
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: _server}):
+        yield _server

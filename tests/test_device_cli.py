@@ -59,7 +59,7 @@ def registry(home: Path) -> Registry:
     return Registry(Home(home))
 
 
-def test_a_device_is_registered_listed_shown_and_measured_as_a_user_does_it(home: Path, prefect_server: None) -> None:
+def test_a_device_is_registered_listed_shown_and_measured_as_a_user_does_it(home: Path, prefect_server: str) -> None:
     said = quantfarm("device", "add", "bench", "fake", "--tag", "lab", "--option", "bandwidth_gib_s=5")
     assert "bench is registered" in said and "ready for: llama_cpp (bench, app, quality)" in said
     rows = {row["device"]: row for row in json.loads(quantfarm("device", "list", "--json"))}

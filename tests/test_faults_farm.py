@@ -94,7 +94,7 @@ def _await(there: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def measured(home: Path, prefect_server: None) -> Path:
+def measured(home: Path, prefect_server: str) -> Path:
     """A farm that has a database."""
     assert counts(*SMALL)["ok"] == 2
     return home
@@ -177,7 +177,7 @@ def test_a_report_that_does_not_fit_leaves_the_old_one_and_says_so(
 
 
 def test_a_sweep_goes_on_after_room_was_made_and_measures_nothing_twice(
-    home: Path, prefect_server: None, small_disk: Path
+    home: Path, prefect_server: str, small_disk: Path
 ) -> None:
     sweep = ("sweep", "--devices", "fake-laptop", "--quants", "F16", "--launches", "40", "--json")
     here = {"QUANTFARM_HOME": str(small_disk / "home")}
@@ -195,7 +195,7 @@ def test_a_sweep_goes_on_after_room_was_made_and_measures_nothing_twice(
 
 
 def test_a_night_whose_report_does_not_fit_says_so_and_the_next_try_judges_what_was_measured(
-    home: Path, prefect_server: None, full_disk: Path
+    home: Path, prefect_server: str, full_disk: Path
 ) -> None:
     """The folder of nights is on a disk of its own, which is full."""
     device(home)
@@ -307,7 +307,7 @@ def test_the_clock_of_these_tests_can_be_set_back(clock: Path) -> None:
 
 
 def test_a_clock_set_back_between_cells_changes_no_duration_and_no_order(
-    home: Path, prefect_server: None, clock: Path
+    home: Path, prefect_server: str, clock: Path
 ) -> None:
     slow = home / "device_profiles"
     slow.mkdir(parents=True)

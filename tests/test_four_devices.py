@@ -43,7 +43,7 @@ def add(name: str, url: str, profile: DeviceProfile, *more: str) -> str:
 
 
 @pytest.fixture
-def farm(home: Path, tmp_path: Path, prefect_server: None) -> Iterator[Farm]:
+def farm(home: Path, tmp_path: Path, prefect_server: str) -> Iterator[Farm]:
     """Four registered devices. Ray's sockets need a short path."""
     _need_static_tools()
     with (

@@ -127,7 +127,7 @@ def test_a_full_disk_and_a_stop_end_it_and_nothing_more_is_begun(
 
 
 def test_the_cells_of_a_variant_that_cannot_be_made_fail_with_the_reason_and_the_others_are_measured(
-    home: Path, prefect_server: None, tmp_path: Path
+    home: Path, prefect_server: str, tmp_path: Path
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(BROKEN)
     device = fake(home, "bench-phone")

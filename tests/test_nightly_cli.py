@@ -29,7 +29,7 @@ LAUNCHES = 8
 
 
 @pytest.fixture
-def farm(home: Path, prefect_server: None) -> Path:
+def farm(home: Path, prefect_server: str) -> Path:
     device(home)
     watch(home)
     return home

@@ -63,7 +63,7 @@ def watch(home: Path, *, quality: bool = False, model: str = "reference", **othe
 
 
 @pytest.fixture
-def farm(home: Path, prefect_server: None) -> Iterator[Path]:
+def farm(home: Path, prefect_server: str) -> Iterator[Path]:
     """Whatever of Prefect this process has imported before, it uses the tests' server."""
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 

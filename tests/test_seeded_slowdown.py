@@ -31,7 +31,7 @@ def index(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def farm(home: Path, index: Path, prefect_server: None) -> Path:
+def farm(home: Path, index: Path, prefect_server: str) -> Path:
     """A device, what is watched on it, and a file that is told."""
     desk(home, OLD, releases.installed(OLD))
     watch = {

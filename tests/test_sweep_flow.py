@@ -25,7 +25,7 @@ def fake(home: Path, name: str, **options: object) -> str:
     return name
 
 
-def test_a_sweep_measures_every_cell_and_the_same_again_measures_none(home: Path, prefect_server: None) -> None:
+def test_a_sweep_measures_every_cell_and_the_same_again_measures_none(home: Path, prefect_server: str) -> None:
     first = counts(*TINY)
     assert (first["ok"], first["failed"], first["known"]) == (8, 0, 0)
     again = counts(*TINY)
@@ -50,7 +50,7 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
-def test_fresh_measures_again_and_keeps_what_was_there(home: Path, prefect_server: None) -> None:
+def test_fresh_measures_again_and_keeps_what_was_there(home: Path, prefect_server: str) -> None:
     sweep = ("--devices", "fake-laptop", *TINY)
     counts(*sweep)
     assert counts(*sweep, "--fresh")["ok"] == 8
@@ -70,7 +70,7 @@ def test_fresh_measures_again_and_keeps_what_was_there(home: Path, prefect_serve
     ],
 )
 def test_a_failed_cell_is_a_row_with_its_stage_and_reason_and_the_sweep_goes_on(
-    home: Path, prefect_server: None, fault: str, stage: str, reason: str
+    home: Path, prefect_server: str, fault: str, stage: str, reason: str
 ) -> None:
     name = fake(home, "broken", fault=fault, fault_runs=2)
     # The first two runs fail; what is retryable is tried once more in the same sweep.
@@ -90,7 +90,7 @@ def test_a_failed_cell_is_a_row_with_its_stage_and_reason_and_the_sweep_goes_on(
 
 
 def test_a_users_own_gguf_is_measured_as_it_is_and_not_copied(
-    home: Path, prefect_server: None, tmp_path: Path, reference: Path
+    home: Path, prefect_server: str, tmp_path: Path, reference: Path
 ) -> None:
     model = tmp_path / "model.gguf"
     model.write_bytes(reference.read_bytes())
@@ -108,14 +108,14 @@ def test_a_truncated_model_is_one_message_and_nothing_runs(
     assert not (home / "cells").exists() or not list((home / "cells").iterdir())
 
 
-def test_two_devices_are_measured_side_by_side_in_one_sweep(home: Path, prefect_server: None) -> None:
+def test_two_devices_are_measured_side_by_side_in_one_sweep(home: Path, prefect_server: str) -> None:
     done = counts("--devices", "fake-laptop,fake-phone", *TINY)
     assert done["ok"] == 16
     devices = {landed.cell.profile.name for landed in landings(home).all()}
     assert devices == {"fake-laptop", "fake-phone"}
 
 
-def test_a_sweep_file_is_carried_out_as_it_says(home: Path, prefect_server: None, tmp_path: Path) -> None:
+def test_a_sweep_file_is_carried_out_as_it_says(home: Path, prefect_server: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
         "quants: [Q6_K]\ndevices: [fake-phone]\nlaunches: 1\n"
@@ -147,7 +147,7 @@ def test_a_wrong_request_is_one_message_and_nothing_is_written(
     assert not (home / "cells").exists() or not list((home / "cells").iterdir())
 
 
-def test_a_second_sweep_on_the_same_device_waits_and_says_for_whom(home: Path, prefect_server: None) -> None:
+def test_a_second_sweep_on_the_same_device_waits_and_says_for_whom(home: Path, prefect_server: str) -> None:
     lines: list[str] = []
     with leases.lease("fake-fake-laptop", "another sweep", lines.append):
         second = start("sweep", "--devices", "fake-laptop", *TINY)
@@ -164,7 +164,7 @@ def test_a_second_sweep_on_the_same_device_waits_and_says_for_whom(home: Path, p
 
 
 def test_a_full_disk_is_one_message_and_leaves_nothing_half_written(
-    home: Path, prefect_server: None, tmp_path: Path
+    home: Path, prefect_server: str, tmp_path: Path
 ) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can mount a file system small enough to fill")

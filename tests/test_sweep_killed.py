@@ -90,7 +90,7 @@ def many_kills(home: Path, fresh_home: Callable[[], Path], kills: int, longest_s
 
 @pytest.mark.timeout(1500)
 def test_fifty_kills_at_random_moments_cost_nothing_that_was_finished(
-    home: Path, tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+    home: Path, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many_kills(home, _homes(tmp_path, monkeypatch), KILLS, longest_s=8)
 

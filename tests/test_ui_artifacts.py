@@ -37,7 +37,7 @@ print(json.dumps(sweep(**json.loads(sys.argv[1]))))
 
 
 @pytest.mark.timeout(300)
-def test_a_server_that_takes_no_artifact_costs_a_sweep_nothing(home: Path, prefect_server: None) -> None:
+def test_a_server_that_takes_no_artifact_costs_a_sweep_nothing(home: Path, prefect_server: str) -> None:
     common = {"n_prompt": 16, "n_gen": 8, "threads": 1}
     asked = {"quants": ["F16"], "devices": [fake(home, "bench-phone")], "suite": "speed", "launches": 2}
     command = [sys.executable, "-c", REFUSING, json.dumps({**asked, "common": common})]

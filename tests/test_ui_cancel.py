@@ -31,7 +31,7 @@ SMALL: dict[str, Any] = {"suite": "speed", "common": {"n_prompt": 16, "n_gen": 8
 
 
 @pytest.fixture
-def api(home: Path, tmp_path: Path, prefect_server: None) -> Iterator[Api]:
+def api(home: Path, tmp_path: Path, prefect_server: str) -> Iterator[Api]:
     fake(home, "bench-phone")
     with serving(home, tmp_path / "serve.log") as api:
         yield api

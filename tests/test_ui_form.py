@@ -19,7 +19,7 @@ from tests.test_sweep_flow import fake
 
 
 @pytest.fixture
-def api(home: Path, tmp_path: Path, prefect_server: None) -> Iterator[Api]:
+def api(home: Path, tmp_path: Path, prefect_server: str) -> Iterator[Api]:
     with serving(home, tmp_path / "serve.log") as api:
         yield api
 

@@ -18,7 +18,7 @@ def unfinished() -> list[dict[str, object]]:
     return json.loads(quantfarm("sweep", "--resume", "--json"))
 
 
-def test_a_killed_sweep_is_listed_and_gone_on_with_and_nothing_runs_twice(home: Path, prefect_server: None) -> None:
+def test_a_killed_sweep_is_listed_and_gone_on_with_and_nothing_runs_twice(home: Path, prefect_server: str) -> None:
     assert unfinished() == []
     assert not home.exists(), "a look makes nothing"
     name = fake(home, "bench-phone", sleep_s=0.5)

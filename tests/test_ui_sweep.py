@@ -24,7 +24,7 @@ CANCEL_S = 30.0
 
 
 @pytest.fixture
-def api(home: Path, tmp_path: Path, prefect_server: None) -> Iterator[Api]:
+def api(home: Path, tmp_path: Path, prefect_server: str) -> Iterator[Api]:
     with serving(home, tmp_path / "serve.log") as api:
         yield api
 

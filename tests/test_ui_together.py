@@ -46,7 +46,7 @@ def landed(home: Path, cells: int) -> None:
 
 
 def test_a_persons_sweep_gets_the_device_between_two_cells_and_the_other_goes_on(
-    home: Path, prefect_server: None
+    home: Path, prefect_server: str
 ) -> None:
     name = fake(home, "bench-phone", sleep_s=1)
     nightly = ("--devices", name, "--quants", "F16", "--launches", "15", "--priority", "-5")
@@ -64,7 +64,7 @@ def test_a_persons_sweep_gets_the_device_between_two_cells_and_the_other_goes_on
     assert order[-1] == "F16"
 
 
-def test_what_two_sweeps_ask_for_is_made_and_measured_once(home: Path, prefect_server: None) -> None:
+def test_what_two_sweeps_ask_for_is_made_and_measured_once(home: Path, prefect_server: str) -> None:
     name = fake(home, "bench-phone", sleep_s=0.2)
     same = ("--devices", name, "--quants", "Q8_0,Q4_0", "--launches", "3")
     with sweep(*same) as one, sweep(*same) as other:

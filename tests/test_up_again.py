@@ -11,7 +11,6 @@ from typing import Any
 
 import psutil
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import deployments, settings
 from flows.up import again, runs
@@ -56,16 +55,13 @@ class Desk:
 
 
 @pytest.fixture
-def desk(home: Path, _server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    monkeypatch.setenv("PREFECT_API_URL", _server)
+def desk(home: Path, prefect_server: str) -> Iterator[Desk]:
     settings.prepare(Home(home))
     devices(home, "phone")
-    with temporary_settings({PREFECT_API_URL: _server}):  # Prefect read the environment when it was imported
-        made = Desk(
-            Api(_server), Home(home), {one.name: str(one.apply()) for one in deployments.deployments(Home(home))}
-        )
-        made.watcher.start(go_on=False)
-        yield made
+    ids = {one.name: str(one.apply()) for one in deployments.deployments(Home(home))}
+    made = Desk(Api(prefect_server), Home(home), ids)
+    made.watcher.start(go_on=False)
+    yield made
     mine = {"flow_runs": {"deployment_id": {"any_": list(made.ids.values())}}}
     there = [f"/flow_runs/{run['id']}" for run in made.api.all("/flow_runs/filter", mine)]
     for path in (*there, *(f"/deployments/{one}" for one in made.ids.values())):

@@ -21,11 +21,10 @@ from tests.farms import until
 
 
 @pytest.fixture
-def api(home: Path, _server: str, monkeypatch: pytest.MonkeyPatch) -> Api:
+def api(home: Path, prefect_server: str) -> Api:
     """A real server; what tests leave there is their own."""
-    monkeypatch.setenv("PREFECT_API_URL", _server)
     settings.prepare(Home(home))
-    return Api(_server)
+    return Api(prefect_server)
 
 
 @pytest.fixture
