@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from quantfarm import sweeps
+from quantfarm import axes, suites, sweeps
 from quantfarm.errors import UsageError
 from quantfarm.sweeps import Sweep
 
@@ -19,9 +19,20 @@ Quants = Annotated[str | None, typer.Option(help="Quantizations, comma-separated
 Devices = Annotated[str | None, typer.Option(help="Device names, comma-separated. Default: local.")]
 Tags = Annotated[str | None, typer.Option(help="Devices that carry one of these tags, comma-separated.")]
 Runtimes = Annotated[str | None, typer.Option(help="Runtimes, comma-separated. Default: each device's own.")]
-Suite = Annotated[str | None, typer.Option(help="quick, speed, quality or full.")]
+Suite = Annotated[str | None, typer.Option(help=f"{', '.join(suites.SUITES)}.")]
 Launches = Annotated[int | None, typer.Option(help="Process launches of each speed cell.")]
 Text = Annotated[Path | None, typer.Option(help="Text for perplexity. Default: the held-out reference corpus.")]
+Calibration = Annotated[
+    Path | None, typer.Option(help="Text that quantizers learn from. Default: the training part of the corpus.")
+]
+Tasks = Annotated[str | None, typer.Option(help="Tasks, comma-separated: arc_easy,hellaswag,mmlu,reference_cloze …")]
+TasksDir = Annotated[Path | None, typer.Option(help="Folder of task files. Default: from the hub.")]
+Shots = Annotated[int | None, typer.Option("--n-shot", help="Worked examples before each question of a task.")]
+Items = Annotated[int | None, typer.Option("--limit", help="Items of each task; the figures say that they are fewer.")]
+Axis = Annotated[
+    list[str] | None, typer.Option("--axis", help="A speed parameter and its values: n_depth=0,4096. Repeat for more.")
+]
+BuildOn = Annotated[str | None, typer.Option(help="Device or tag that makes the variants. Default: this machine.")]
 Chunks = Annotated[int | None, typer.Option("--n-chunks", "--chunks", help="Chunks of text to score.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads. Default: the device's physical cores.")]
 Prompt = Annotated[int | None, typer.Option("--n-prompt", "-p", help="Prompt tokens of every speed cell.")]
@@ -61,6 +72,13 @@ def command(
         suite: Suite = None,
         launches: Launches = None,
         text: Text = None,
+        calibration: Calibration = None,
+        tasks: Tasks = None,
+        tasks_dir: TasksDir = None,
+        n_shot: Shots = None,
+        limit: Items = None,
+        axis: Axis = None,
+        build_on: BuildOn = None,
         n_chunks: Chunks = None,
         threads: Threads = None,
         n_prompt: Prompt = None,
@@ -82,6 +100,13 @@ def command(
             "suite": suite,
             "launches": launches,
             "text": text.absolute() if text else None,
+            "calibration": calibration.absolute() if calibration else None,
+            "tasks": names(tasks),
+            "tasks_dir": tasks_dir.absolute() if tasks_dir else None,
+            "n_shot": n_shot,
+            "limit": limit,
+            "axes": axes.read(axis) if axis else None,
+            "build_on": build_on,
             "limit_s": limit_s,
             "priority": priority,
             "notes": notes,

@@ -24,7 +24,7 @@ from flows.progress import tell
 from flows.station import Station
 from flows.stopping import Stopped
 from flows.tasks import bench, evaluate, run_lane
-from quantfarm import planning, sweeps
+from quantfarm import planning, suites, sweeps
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Artifact, Cell, DeviceProfile, Landed, Variant
 from storage import wanted
@@ -98,7 +98,7 @@ class Carried:
         """Run a cell as a Prefect task. Its failure is a landed row and the task's red state."""
         if job.obstacle:
             return land_failure(self.home, job, "quantize", job.obstacle)
-        kind = evaluate if job.cell.workload.kind == "quality" else bench
+        kind = evaluate if job.cell.workload.kind in suites.QUALITY else bench
         state: PrefectState[Any] = kind(self.home, on, job, self.stop, return_state=True)
         forget_tasks_within()
         if self.stop.is_set():
@@ -116,12 +116,11 @@ class Carried:
         files: dict[str, Path] = {}
         obstacle = self._unmade.get(recipe, "")
         if artifact:
-            files["model"] = Artifacts(self.home).path(artifact)
-            if cell.workload.kind == "quality":
-                try:
-                    files |= self._quality_files(cell)
-                except make.MakeError as error:
-                    obstacle = str(error)
+            files |= Artifacts(self.home).files(artifact)
+            try:
+                files |= self._more_files(cell)
+            except make.MakeError as error:
+                obstacle = str(error)
         return Job(
             cell=cell,
             attempt=attempt,
@@ -130,9 +129,31 @@ class Carried:
             obstacle=obstacle,
             sweep=self.prepared.id,
             night=sweep.night,
-            reproduce=sweeps.command(sweep, cell.variant.quant, cell.profile.name),
+            reproduce=sweeps.command(sweep, cell.variant.name, cell.profile.name),
             limit_s=sweep.limit_s,
         )
+
+    def _more_files(self, cell: Cell) -> dict[str, Path]:
+        """What a cell of its kind needs besides the model. Raises MakeError, Stopped."""
+        settings = cell.workload.settings
+        match cell.workload.kind:
+            case "quality":
+                return self._quality_files(cell)
+            case "rolling":
+                return {"text": self.prepared.text}
+            case "tasks":
+                return {"requests": self.prepared.requests[str(settings["task"])]}
+            case "speculative":
+                draft = self._draft(cell).recipe.id
+                if why := self._unmade.get(draft):
+                    raise make.MakeError(f"its draft: {why}")
+                return Artifacts(self.home).files(self._artifacts[draft], "draft")
+            case _:
+                return {}
+
+    def _draft(self, cell: Cell) -> Variant:
+        [found] = planning.variants([str(cell.workload.settings["draft"])], self.prepared.source)
+        return found
 
     def _quality_files(self, cell: Cell) -> dict[str, Path]:
         """The text and, to compare with, the logits of the unquantized model. Raises MakeError, Stopped."""
@@ -145,15 +166,17 @@ class Carried:
         return files
 
     def _compared_with(self, cell: Cell) -> Artifact | None:
-        base = planning.base(self.prepared.source)
+        base = planning.base(self.prepared.source, cell.variant.format)
         return self._artifacts.get(base.recipe.id) if base and compares(cell) else None
 
     def _make_missing(self, pending: list[Cell]) -> None:
         """Every variant that a pending cell needs, and what it is compared with."""
         needed = {cell.variant.recipe.id: cell.variant for cell in pending}
-        base = planning.base(self.prepared.source)
-        if base and any(cell.workload.kind == "quality" for cell in pending):
-            needed[base.recipe.id] = base
+        for cell in pending:
+            base = planning.base(self.prepared.source, cell.variant.format) if compares(cell) else None
+            for more in (base, self._draft(cell) if cell.workload.kind == "speculative" else None):
+                if more:
+                    needed[more.recipe.id] = more
         if not self._find(needed) and not self._without_logits(pending):
             return
         host, sweep = self.prepared.host, self.prepared.sweep

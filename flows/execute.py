@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from agents import Agent, AgentError, Exit
-from flows import gate
+from flows import environments, gate
 from flows.progress import tell
 from flows.pushing import Told
 from flows.seen import Lines
 from flows.station import Station
 from flows.stopping import Stopped
 from flows.version import version
-from quantfarm import builds, metrics
+from quantfarm import builds, metrics, suites
 from quantfarm.metrics.conditions import conditions as trace_conditions
 from quantfarm.nouns import Artifact, Cell, Landed, Measurement, Outcome, State, Trace
 from quantfarm.runtimes import runtime
@@ -31,7 +31,7 @@ LEASE_LOST = "the device's lease was lost while it was measured: somebody else m
 SAID = 20
 #: Seconds a cell may take where the request does not say, by kind: long, since a cell of a large
 #: model on a small device is slow; it is there for runs that hang.
-LIMIT_S = {"bench": 3600.0, "app": 3600.0, "quality": 24 * 3600.0}
+LIMIT_S = {"sustained": 4 * 3600.0, **dict.fromkeys(suites.QUALITY, 24 * 3600.0)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +110,24 @@ def _run(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[], b
     """Everything it needs onto the device, then the command; what the sensors saw is written before its end."""
     under, lines = runtime(job.cell.runtime), Lines(trace, station)
     there = _push(station.agent, job, {**under.files(job.cell), **job.files})
-    if python := dict(job.cell.profile.options).get("python"):  # the cell's: a rerun compares two of them
-        there["python"] = str(python)
+    if python := _python(job.cell):
+        there["python"] = python
     left = station.agent.run(under.command(job.cell, there), on_line=lines.write, limit_s=job.limit, stopped=stopped)
     lines.finish()
     for line in left.stderr.splitlines()[-SAID:]:
         tell("said", f"{station.profile.name}: {line.rstrip()}")
     return left
+
+
+def _python(cell: Cell) -> str:
+    """The interpreter that the cell's runtime has on its device (the cell's: a rerun compares two of them); empty
+    where it is the runner's own affair. This machine's is the runtime's environment."""
+    options, under = dict(cell.profile.options), runtime(cell.runtime)
+    if own := options.get(f"python_{under.name}"):
+        return str(own)
+    if under.environment and cell.profile.kind == "local":
+        return str(environments.python(under))
+    return str(options.get("python") or "")
 
 
 def _push(agent: Agent, job: Job, files: Mapping[str, Path]) -> dict[str, str]:
@@ -129,7 +140,7 @@ def _push(agent: Agent, job: Job, files: Mapping[str, Path]) -> dict[str, str]:
 def _digest(job: Job, name: str) -> str:
     """The sha256 of a pushed file where it is known: an agent sends nothing that is there already."""
     if name == "model":
-        return job.artifact.sha256
+        return job.artifact.sha256  # each file of a folder is hashed, and remembered, by who sends it
     return str(job.cell.workload.settings.get(f"{name}_sha256") or "")
 
 

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flows import devices
-from quantfarm import profiles, suites
+from quantfarm import profiles, quantizers, suites
 from quantfarm.health import DeviceState, schedulable
 from quantfarm.nouns import DeviceProfile
-from quantfarm.quantizers import quantizer
 from quantfarm.runtimes import TABLE as RUNTIMES
 from quantfarm.sweeps import Sweep
 from storage.devices import Registry
@@ -35,6 +34,13 @@ SWEEP = {
     "retries": "Retries",
     "limit_s": "Time limit of a cell, in seconds",
     "text": "Text for perplexity",
+    "tasks": "Tasks",
+    "tasks_dir": "Folder of task files",
+    "n_shot": "Worked examples before each question",
+    "limit": "Items of each task",
+    "calibration": "Text that quantizers learn from",
+    "build_on": "Make variants on",
+    "axes": "Values of speed parameters",
     "common": "Parameters of all workloads",
     "workloads": "Workloads instead of a suite",
     "seed": "Seed",
@@ -61,7 +67,7 @@ def sweep_form(home: Home, schema: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = sorted(choosable(home), key=lambda profile: profile.name)
     choices = {
-        "quants": list(quantizer("gguf").quants),
+        "quants": quantizers.choices(),
         "devices": [profile.name for profile in found],
         "tags": sorted({tag for profile in found for tag in profile.tags}),
         "runtimes": list(RUNTIMES),

@@ -11,13 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from agents import Agent, Exit
+from flows import environments
 from flows.progress import tell
+from flows.sources import Files
 from flows.stopping import Stopped
 from quantfarm.errors import FarmError, UsageError
+from quantfarm.models import folder as folders
 from quantfarm.nouns import Artifact, Cell, Plan, Trace, Variant, Workload, digest
-from quantfarm.quantizers import quantizer
+from quantfarm.quantizers import AS_IS, quantizer
 from quantfarm.runtimes import runtime
-from storage import atomic
+from storage import atomic, contents
 from storage.artifacts import Artifacts
 from storage.home import Home
 
@@ -61,27 +64,49 @@ def _why(trace: Trace, left: Exit) -> str:
     return left.reason or str(trace.first("end").get("error", "")) or " ".join([f"exit status {left.code}", *said])
 
 
-def variant(home: Home, agent: Agent, wanted: Variant, source: Path, stopped: Callable[[], bool] = never) -> Artifact:
-    """The artifact of a variant: from the store, the file as it is, or quantized now. Raises MakeError, Stopped."""
+def variant(home: Home, agent: Agent, wanted: Variant, source: Files, stopped: Callable[[], bool] = never) -> Artifact:
+    """The artifact of a variant: from the store, what was given as it is, or made now. Raises MakeError, Stopped."""
     store = Artifacts(home)
     if found := store.find(wanted.recipe):
         return found
-    made_by = quantizer("gguf")
-    if wanted.recipe.quantizer == "as_is":
-        facts = made_by.parse(
-            _run(agent, made_by.command(wanted.recipe, str(source), ""), _events, f"reading {source}", stopped)
-        )
-        return store.refer(source, wanted.recipe, **facts)
+    if wanted.recipe.quantizer == AS_IS:
+        return _as_is(store, agent, wanted, source, stopped)
     tell("making", f"{wanted.model} {wanted.name}")
-    out = store.partial(wanted.recipe)
-    try:
-        command = made_by.command(wanted.recipe, str(source), str(out))
-        trace = _run(agent, command, _events, f"quantizing {wanted.name}", stopped)
-        artifact = store.adopt(out, wanted.recipe, **made_by.parse(trace))
-    finally:
-        out.unlink(missing_ok=True)
+    artifact = _made(home, agent, wanted, source, stopped)
     tell("made", f"{wanted.model} {wanted.name}: {artifact.bits_per_weight:.2f} bits per weight")
     return artifact
+
+
+def _as_is(store: Artifacts, agent: Agent, wanted: Variant, source: Files, stopped: Callable[[], bool]) -> Artifact:
+    if wanted.format != "gguf":
+        assert source.folder
+        return store.refer(source.folder, wanted.recipe, **folders.described(source.folder))
+    assert source.gguf
+    made_by = quantizer("gguf")
+    command = made_by.command(wanted.recipe, {"source": str(source.gguf)}, "")
+    facts = made_by.parse(_run(agent, command, _events, f"reading {source.gguf}", stopped))
+    return store.refer(source.gguf, wanted.recipe, **facts)
+
+
+def _made(home: Home, agent: Agent, wanted: Variant, source: Files, stopped: Callable[[], bool]) -> Artifact:
+    made_by, store = quantizer(wanted.recipe.quantizer), Artifacts(home)
+    given = source.folder if made_by.source == "hf" else source.gguf
+    assert given
+    files = {name: str(path) for name, path in contents.named(given, "source").items()}
+    if made_by.needs(wanted.recipe):
+        from flows import calibrating  # noqa: PLC0415 - only where something is learnt
+
+        more = calibrating.needed_files(home, agent, wanted.recipe, given, source.calibration, stopped)
+        files |= {name: str(path) for name, path in more.items()}
+    if python := environments.python(made_by):
+        files["python"] = str(python)
+    out = store.partial(wanted.recipe, folder=made_by.folder)
+    try:
+        command = made_by.command(wanted.recipe, files, str(out))
+        trace = _run(agent, command, _events, f"quantizing {wanted.name}", stopped)
+        return store.adopt(out, wanted.recipe, **made_by.parse(trace))
+    finally:
+        contents.remove(out)
 
 
 def _events(lines: list[str]) -> Trace:
@@ -94,7 +119,8 @@ def check_text(agent: Agent, plan: Plan, source: Path, text: Path, called: str) 
     `called`: how the user knows the text.
     """
     for cell in plan.cells:
-        if cell.workload.kind == "quality" and "tokens" in runtime(cell.runtime).workloads:
+        reads = "gguf" in runtime(cell.runtime).formats  # a published folder's tokenizer has its GGUF's ids
+        if cell.workload.kind == "quality" and reads and "tokens" in runtime(cell.runtime).workloads:
             asked = replace(cell, workload=Workload(kind="tokens", parameters=cell.workload.parameters))
             under = runtime(cell.runtime)
             command = under.command(asked, {"model": str(source), "text": str(text)})
@@ -125,7 +151,7 @@ def base_logits(
     path = logits_path(home, cell, base)
     with _in_turn(path.with_suffix(".lock"), stopped):
         if not path.exists():
-            tell("making", f"{cell.variant.model} F16 base logits")
+            tell("making", f"{cell.variant.model} {base.recipe.quant} base logits")
             _logits(home, agent, cell, base, text, path, stopped)
     return path
 
@@ -150,8 +176,11 @@ def _logits(
 ) -> None:
     out = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     asked = replace(cell, workload=Workload(kind="logits", parameters=cell.workload.parameters))
-    files = {"model": str(Artifacts(home).path(base)), "text": str(text), "out": str(out)}
     under = runtime(cell.runtime)
+    there: dict[str, Path] = {**Artifacts(home).files(base), "text": text, "out": out}
+    files = {name: str(path) for name, path in (*there.items(), *under.files(asked).items())}
+    if python := environments.python(under):
+        files["python"] = str(python)
     try:
         _run(agent, under.command(asked, files), under.parse, "base logits", stopped)
         atomic.replace(out, path)

@@ -62,7 +62,7 @@ def make(
 def _one(home: Home, prepared: Prepared, variant: Variant, stop: threading.Event) -> PrefectState[Any]:
     if stop.is_set():
         raise Stopped("stopped before it was quantized")
-    return quantize(home, prepared.host, variant, prepared.source_file, stop, return_state=True)
+    return quantize(home, prepared.host, variant, prepared.source_files, stop, return_state=True)
 
 
 def _sort(future: Future[PrefectState[Any]], recipe: str, made: dict[str, Artifact], failed: dict[str, str]) -> None:

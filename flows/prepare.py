@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from agents import Agent, agent
-from flows import devices, make, sources, texts
+from flows import devices, environments, make, sources, texts
+from flows.sources import Files
 from quantfarm import planning
 from quantfarm.nouns import Plan
-from quantfarm.planning import Source
+from quantfarm.planning import Source, Texts
 from quantfarm.sweeps import Sweep
 from storage.home import Home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """`host` is where variants are made; `source_file` what they are made from."""
+    """`host` is where variants are made; `source_files` what they are made from. `requests`: of each task."""
 
     id: str
     sweep: Sweep
     plan: Plan
     source: Source
-    source_file: Path
+    source_files: Files
     text: Path
+    requests: Mapping[str, Path]
     host: Agent
 
     @property
@@ -36,10 +39,32 @@ class Prepared:
 
 
 def plan(home: Home, sweep: Sweep) -> Plan:
-    """The plan alone: touches nothing. Raises UsageError."""
+    """The plan alone: measures nothing. Raises UsageError."""
     profiles = devices.chosen(home, sweep)
-    text = texts.sha256(texts.read(sweep))
-    return planning.plan(sweep, profiles, sources.describe(sweep.model), text, partial(devices.unfit, home))
+    source = sources.describe(sweep.model)
+    return planning.plan(sweep, profiles, source, _hashes(home, sweep), partial(devices.unfit, home))
+
+
+def _hashes(home: Home, sweep: Sweep) -> Texts:
+    """Of what is measured on and learnt from. Raises UsageError."""
+    return Texts(
+        text=texts.sha256(texts.read(sweep)),
+        calibration=texts.sha256(learnt) if (learnt := _calibration(sweep)) else "",
+        requests={task: texts.sha256(file.read_bytes()) for task, file in _requests(home, sweep).items()},
+    )
+
+
+def _calibration(sweep: Sweep) -> bytes | None:
+    """The text that variants are made with, where one of them needs it. Raises UsageError."""
+    return texts.calibration(sweep) if planning.calibrated(sweep) else None
+
+
+def _requests(home: Home, sweep: Sweep) -> Mapping[str, Path]:
+    if not sweep.wanted_tasks:
+        return {}
+    from flows import task_requests  # noqa: PLC0415 - only where tasks are asked for
+
+    return task_requests.requests(home, sweep)
 
 
 def _host(home: Home) -> Agent:
@@ -49,10 +74,13 @@ def _host(home: Home) -> Agent:
 
 def check(home: Home, sweep: Sweep) -> None:
     """Every mistake of a request that can be found without fetching a model. Raises UsageError."""
-    devices.chosen(home, sweep)
+    profiles = devices.chosen(home, sweep)
     texts.read(sweep)
     planning.check(sweep)
+    _calibration(sweep)
     if sources.is_here(sweep.model):
+        planning.variants(sweep.wanted_quants, sources.describe(sweep.model))
+        environments.make(sweep, profiles)
         made = plan(home, sweep)
         if file := sources.file_of(sweep.model):
             make.check_text(_host(home), made, file, texts.keep(home, texts.read(sweep)), texts.name(sweep))
@@ -69,17 +97,20 @@ def prepare(home: Home, sweep: Sweep, sweep_id: str = "") -> Prepared:
     Raises UsageError for what cannot be done as asked.
     """
     profiles = devices.chosen(home, sweep)
-    text = texts.read(sweep)
-    source, file = sources.fetch(sweep.model)
-    made = planning.plan(sweep, profiles, source, texts.sha256(text), partial(devices.unfit, home))
+    text, learnt = texts.read(sweep), _calibration(sweep)
+    environments.make(sweep, profiles)
+    source, files = sources.fetch(sweep.model, **planning.sources(sweep))
+    made = planning.plan(sweep, profiles, source, _hashes(home, sweep), partial(devices.unfit, home))
     kept = texts.keep(home, text)
-    make.check_text(_host(home), made, file, kept, texts.name(sweep))
+    if files.gguf:
+        make.check_text(_host(home), made, files.gguf, kept, texts.name(sweep))
     return Prepared(
         id=sweep_id or new_id(),
         sweep=sweep,
         plan=made,
         source=source,
-        source_file=file,
+        source_files=replace(files, calibration=texts.keep(home, learnt) if learnt else None),
         text=kept,
+        requests=_requests(home, sweep),
         host=_host(home),
     )

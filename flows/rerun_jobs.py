@@ -14,7 +14,7 @@ from flows.logits import Logits, compares
 from quantfarm import planning
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Artifact, Cell, Recipe
-from quantfarm.quantizers import quantizer
+from quantfarm.quantizers import AS_IS, quantizer
 from storage import wanted
 from storage.artifacts import Artifacts
 from storage.home import Home
@@ -44,7 +44,9 @@ def job(home: Home, cell: Cell, sweep: str, night: str, maker: Maker) -> Job:
             f"the artifact of {cell.variant.model} {cell.variant.name} ({recipe.tool or recipe.quantizer})"
             " is not in the store any more"
         )
-    files = {"model": store.path(artifact)}
+    if cell.workload.kind in ("tasks", "rolling", "speculative"):
+        raise Gone(f"{cell.workload.label} is not measured again by night")
+    files = store.files(artifact)
     if cell.workload.kind == "quality":
         files |= _texts(home, cell, maker)
     return Job(cell=cell, attempt=0, artifact=artifact, files=files, sweep=sweep, night=night)
@@ -71,6 +73,8 @@ def _made(home: Home, cell: Cell, base: Artifact, text: Path, maker: Maker) -> P
 def _base(home: Home, cell: Cell) -> Artifact | None:
     """The unquantized model that a sweep compares with."""
     source, store = cell.variant.recipe.source, Artifacts(home)
-    as_is = Recipe(source=source, quantizer="as_is", quant=planning.BASE)
+    if cell.variant.format != "gguf":
+        return store.find(Recipe(source=source, quantizer=AS_IS, quant=planning.PUBLISHED))
+    as_is = Recipe(source=source, quantizer=AS_IS, quant=planning.BASE)
     made = Recipe(source=source, quantizer="gguf", quant=planning.BASE, tool=quantizer("gguf").tool())
     return store.find(as_is) or store.find(made)

@@ -1,7 +1,8 @@
-"""The model of a sweep: what the plan needs to know of it, and the GGUF that variants are made from."""
+"""The model of a sweep: what the plan needs to know of it, and the files that variants are made from."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from flows.progress import tell
@@ -9,6 +10,16 @@ from quantfarm import models
 from quantfarm.models import ModelSource
 from quantfarm.planning import Source
 from quantfarm.toolchain.news import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """What variants are made from, on this machine: the model as a GGUF and as its published folder, and the text
+    that quantizers learn from."""
+
+    gguf: Path | None = None
+    folder: Path | None = None
+    calibration: Path | None = None
 
 
 def is_here(model: str) -> bool:
@@ -34,15 +45,27 @@ def file_of(model: str) -> Path | None:
     return found.path if found.format == "gguf" else None
 
 
-def fetch(model: str) -> tuple[Source, Path]:
-    """The source and its GGUF: downloaded and converted where needed. Raises FarmError."""
+def fetch(model: str, *, gguf: bool = True, folder: bool = False) -> tuple[Source, Files]:
+    """The source, its GGUF (converted where needed) and its published folder, as far as they are asked for.
+
+    A hub's model is downloaded. Raises FarmError.
+    """
     found = models.resolve(model, _tell)
     for note in found.notes:
         tell("note", note)
-    return _described(found), models.gguf_file(found, _tell)
+    published = models.published(found)
+    there = models.folder_path(published, _tell) if folder and published else None
+    return _described(found), Files(gguf=models.gguf_file(found, _tell) if gguf else None, folder=there)
 
 
 def _described(found: ModelSource) -> Source:
+    published = models.published(found)
     return Source(
-        name=found.name, id=found.id, quant=found.quant, n_params=found.n_params, size=found.size, shape=found.facts
+        name=found.name,
+        id=found.id,
+        quant=found.quant,
+        n_params=found.n_params,
+        size=found.size,
+        folder_id=published.id if published else "",
+        shape={**found.facts, **(published.facts if published else {})},
     )

@@ -53,7 +53,14 @@ def sweep(
     launches: int | None = None,
     workloads: list[dict[str, Any]] | None = None,
     common: dict[str, Any] | None = None,
+    axes: dict[str, Any] | None = None,
     text: str | None = None,
+    calibration: str | None = None,
+    tasks: list[str] | None = None,
+    tasks_dir: str | None = None,
+    n_shot: int = 0,
+    limit: int | None = None,
+    build_on: str = "",
     fresh: bool = False,
     retries: int = 1,
     limit_s: float | None = None,
@@ -71,11 +78,18 @@ def sweep(
         devices: device names; none (and no tags): local
         tags: devices that carry one of these tags
         runtimes: runtimes to measure under; none: each device's own
-        suite: quick, speed, quality or full
+        suite: quick, speed, quality, full, lab, sustained, five-way
         launches: process launches of each speed cell
         workloads: instead of a suite: kind and parameters of each
         common: parameters for every workload that has them
+        axes: parameters of speed workloads and the values to measure each at, in every combination
         text: text file for perplexity; none: the held-out reference corpus
+        calibration: text that quantizers learn from; none: the training part of the reference corpus
+        tasks: tasks of lm-eval (arc_easy, hellaswag, mmlu, …) and reference_cloze; none: the suite's
+        tasks_dir: folder of task files; none: from the hub
+        n_shot: worked examples before each question of a task
+        limit: items of each task; a figure of fewer than all says so
+        build_on: device or tag on which variants are made; empty: this machine
         fresh: measure again what is there already
         retries: further attempts after a retryable failure
         limit_s: time limit of one cell in seconds; none: by kind

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -16,6 +15,7 @@ from flows import make
 from flows.execute import Job, run_cell
 from flows.lanes import Lane, Tally
 from flows.progress import tell
+from flows.sources import Files
 from flows.station import Station
 from quantfarm.nouns import Artifact, State, Variant
 from storage.home import Home
@@ -26,7 +26,7 @@ PLAIN: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
 @task(task_run_name="quantize {wanted.model} {wanted.name}", **PLAIN)
-def quantize(home: Home, host: Agent, wanted: Variant, source: Path, stop: threading.Event) -> Artifact:
+def quantize(home: Home, host: Agent, wanted: Variant, source: Files, stop: threading.Event) -> Artifact:
     return make.variant(home, host, wanted, source, stop.is_set)
 
 

@@ -27,6 +27,16 @@ def read(sweep: Sweep) -> bytes:
     return data
 
 
+def calibration(sweep: Sweep) -> bytes:
+    """What quantizers learn from: the file that the sweep names, else the training part of the reference corpus.
+
+    Raises UsageError.
+    """
+    if sweep.calibration is None:
+        return "\n".join(corpus.documents(held_out=False)).encode()
+    return sweep.calibration.expanduser().read_bytes()
+
+
 def name(sweep: Sweep) -> str:
     """How the user knows the text."""
     return str(sweep.text) if sweep.text else "the held-out reference corpus"

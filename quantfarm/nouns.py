@@ -137,8 +137,10 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The quantization with its options, e.g. `Q4_K_M` or `Q4_K_M+imatrix`."""
-        marks = [f"+{key}" if value is True else f"+{key}={value}" for key, value in self.recipe.options if value]
+        """The quantization with its options, e.g. `Q4_K_M` or `Q4_K_M+imatrix`; what it was made with by hash alone
+        (options that end in `_sha256`) is the recipe's business."""
+        shown = [(key, value) for key, value in self.recipe.options if value and not key.endswith("_sha256")]
+        marks = [f"+{key}" if value is True else f"+{key}={value}" for key, value in shown]
         return self.quant + "".join(marks)
 
 
@@ -146,8 +148,9 @@ class Variant:
 class Workload:
     """What a cell asks: a kind and every parameter that changes the answer.
 
-    Kinds: `bench` (llama-bench's pp/tg), `app` (TTFT and decode as a person feels them),
-    `quality` (perplexity and KL divergence). docs/events.md lists their parameters.
+    Kinds: `bench` (llama-bench's pp/tg), `app` (TTFT and decode as a person feels them), `sustained`,
+    `speculative`, `batch`; `quality` (perplexity and KL divergence), `rolling` (bits per byte), `tasks`.
+    docs/events.md lists their parameters.
     """
 
     kind: str
@@ -161,16 +164,24 @@ class Workload:
     def label(self) -> str:
         """Short and readable: `bench pp512 tg128`, `app p128 n64`, `quality 40×512`."""
         s = self.settings
+        if self.kind not in LABELS:
+            return self.kind
+        shown = {key: "all" if value is None else value for key, value in s.items()}
         depth = f" d{s['n_depth']}" if s.get("n_depth") else ""
-        match self.kind:
-            case "bench":
-                return f"bench pp{s['n_prompt']} tg{s['n_gen']}{depth}"
-            case "app":
-                return f"app p{s['n_prompt']} n{s['n_gen']}"
-            case "quality":
-                return f"quality {s['n_chunks'] or 'all'}×{s['n_ctx']}"
-            case _:
-                return self.kind
+        few = f", first {s['limit']}" if s.get("limit") else ""
+        return LABELS[self.kind].format(**shown) + depth + few
+
+
+#: Kind of workload -> its label, of its parameters.
+LABELS = {
+    "bench": "bench pp{n_prompt} tg{n_gen}",
+    "app": "app p{n_prompt} n{n_gen}",
+    "quality": "quality {n_chunks}×{n_ctx}",
+    "tasks": "{task} {n_shot}-shot",
+    "sustained": "sustained n{n_gen} × {runs}",
+    "speculative": "speculative {draft} × {n_draft}",
+    "batch": "batch {batch} p{n_prompt} n{n_gen}",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

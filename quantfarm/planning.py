@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from quantfarm import fits, suites
-from quantfarm.errors import UsageError, unknown
-from quantfarm.nouns import Cell, DeviceProfile, Plan, Recipe, Skip, Variant, Workload
-from quantfarm.quantizers import quantizer
+from quantfarm import axes, fits, suites
+from quantfarm.errors import UsageError
+from quantfarm.nouns import Cell, DeviceProfile, Plan, Recipe, Scalar, Skip, Variant, Workload, parameters
+from quantfarm.quantizers import AS_IS, Quantizer, asked
 from quantfarm.runtimes import TABLE as RUNTIMES
 from quantfarm.runtimes import Runtime, runtime
 from quantfarm.sweeps import DEFAULT_QUANTS, Sweep
 
-#: The quantization that quality is compared to.
-BASE = "F16"
+#: The quantizations that quality is compared to: of GGUFs, and of what is made from the published folder.
+BASE, PUBLISHED = "F16", "HF"
 #: Quantizations of a source that others can be made from.
 UNQUANTIZED = frozenset({"F32", "F16", "BF16"})
+#: GGUF types that are read as they are and made by nobody here.
+READ_ONLY = frozenset({*UNQUANTIZED, "TQ1_0", "TQ2_0", "MXFP4_MOE", "NVFP4", "Q1_0", "Q2_0", "Q2_K_S"})
 #: Of a device that does not say which it has.
 DEFAULT_RUNTIMES = ("llama_cpp",)
 
@@ -27,7 +29,8 @@ DEFAULT_RUNTIMES = ("llama_cpp",)
 class Source:
     """What a plan needs to know of a model. `quant` is the source file's own; `id` as in Recipe.source.
 
-    `shape`: n_layer, n_head_kv, head_dim, n_vocab where known.
+    `folder_id`: the same of its Hugging Face folder; empty for a model that is a GGUF alone. `shape`: architecture
+    of the folder, n_layer, n_head_kv, head_dim, n_vocab where known.
     """
 
     name: str
@@ -35,49 +38,80 @@ class Source:
     quant: str
     n_params: int
     size: int
+    folder_id: str = ""
     shape: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def variants(quants: Sequence[str], source: Source) -> tuple[Variant, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """What is measured on, and learnt from, by sha256. `requests`: of each task that is asked for."""
+
+    text: str
+    calibration: str = ""
+    requests: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def variants(names: Sequence[str], source: Source, calibration: str = "") -> tuple[Variant, ...]:
     """The variants asked for; none named: the source's own quantization, or the usual ones.
 
     Raises UsageError for an unknown quant or one that cannot be made from the source.
     """
-    quantized = source.quant not in UNQUANTIZED
-    wanted = quants or ((source.quant,) if quantized else DEFAULT_QUANTS)
-    made_by = quantizer("gguf")
-    found: list[Variant] = []
-    for quant in wanted:
-        if quant == source.quant:
-            recipe = Recipe(source=source.id, quantizer="as_is", quant=quant)
-        elif quant not in made_by.quants:
-            raise unknown("quant", quant, {*made_by.quants, source.quant})
-        elif quantized:
-            raise UsageError(
-                f"{source.name} is quantized already ({source.quant}): "
-                f"{quant} can only be made from an F16, BF16 or F32 model"
-            )
-        else:
-            recipe = Recipe(source=source.id, quantizer="gguf", quant=quant, tool=made_by.tool())
-        found.append(Variant(model=source.name, format="gguf", quant=quant, recipe=recipe))
-    return tuple(found)
+    wanted = names or ((source.quant,) if source.quant not in UNQUANTIZED else DEFAULT_QUANTS)
+    return tuple(_variant(name, source, calibration) for name in wanted)
 
 
-def base(source: Source) -> Variant | None:
-    """The unquantized variant that others are compared with; None for a model that came quantized."""
-    if source.quant not in UNQUANTIZED:
-        return None
-    return variants([BASE], source)[0]
+def _variant(name: str, source: Source, calibration: str) -> Variant:
+    if name == source.quant:
+        recipe = Recipe(source=source.id, quantizer=AS_IS, quant=name)
+        return Variant(model=source.name, format="gguf", quant=name, recipe=recipe)
+    made_by, quant, options = asked(name)
+    if why := obstacle(made_by, source):
+        raise UsageError(f"{name} cannot be made of {source.name}: {why}")
+    id_ = source.folder_id if made_by.source == "hf" else source.id
+    if made_by.name == "hf":
+        recipe = Recipe(source=id_, quantizer=AS_IS, quant=quant)
+    else:
+        recipe = Recipe(
+            source=id_, quantizer=made_by.name, quant=quant, tool=made_by.tool(), options=parameters(options)
+        )
+        if {"calibration", "imatrix"} & set(made_by.needs(recipe)):
+            recipe = replace(recipe, options=parameters({**options, "calibration_sha256": calibration}))
+    return Variant(model=source.name, format=made_by.format, quant=quant, recipe=recipe)
 
 
-def workloads(sweep: Sweep, text_sha256: str) -> tuple[Workload, ...]:
-    """The workloads asked for; a quality workload carries the sha256 of its text.
+def obstacle(made_by: Quantizer, source: Source) -> str:
+    """Why a quantizer can make nothing of a model; empty when it can."""
+    if made_by.source == "hf" and not source.folder_id:
+        return f"it is made from a Hugging Face folder, and {source.name} is a GGUF alone"
+    if made_by.source == "gguf" and source.quant not in UNQUANTIZED:
+        return f"it is quantized already ({source.quant}): give an F16, BF16 or F32 model"
+    return made_by.obstacle(source.shape)
+
+
+def base(source: Source, format: str = "gguf") -> Variant | None:
+    """The unquantized variant that those of a format are compared with; None for a model that came quantized."""
+    if format != "gguf":
+        return _variant(PUBLISHED, source, "") if source.folder_id else None
+    return _variant(BASE, source, "") if source.quant in UNQUANTIZED else None
+
+
+def workloads(sweep: Sweep, texts: Texts) -> tuple[Workload, ...]:
+    """The workloads asked for; a quality workload carries the sha256 of its text, a task that of its requests.
 
     `common` is weaker than what a sweep's own workload says, and stronger than the sizes of a suite.
     """
     given = sweep.workloads or suites.resized(sweep.suite, sweep.common)
-    texts = {"text_sha256": text_sha256}
-    return tuple(suites.workload(one, {**sweep.common, **texts}) for one in given)
+    shared = {**sweep.common, "text_sha256": texts.text}
+    found = [suites.workload(one, shared) for one in given if one.get("kind") != "tasks"]
+    return (*axes.expanded(found, sweep.axes), *_tasks(sweep, texts, shared))
+
+
+def _tasks(sweep: Sweep, texts: Texts, shared: Mapping[str, Scalar]) -> list[Workload]:
+    same = {"kind": "tasks", "n_shot": sweep.n_shot, "limit": sweep.limit}
+    return [
+        suites.workload({**same, "task": task, "requests_sha256": texts.requests.get(task, "")}, shared)
+        for task in sweep.wanted_tasks
+    ]
 
 
 def _on(profile: DeviceProfile, workload: Workload) -> Workload:
@@ -101,6 +135,8 @@ def _obstacle(profile: DeviceProfile, variant: Variant, under: Runtime, workload
         return f"{under.name} does not read {variant.format}"
     if workload.kind not in under.workloads:
         return f"{under.name} does not measure {workload.kind}"
+    if why := axes.obstacle(workload, int(source.shape.get("head_dim") or 0)):
+        return why
     need = fits.estimate(source.n_params, variant.quant, source.shape, workload)
     if profile.memory_mib and need.total > profile.memory_budget_mib:
         return f"needs about {need.sum()}; {profile.name} may use {profile.memory_budget_mib / 1024:.1f} GiB"
@@ -108,12 +144,20 @@ def _obstacle(profile: DeviceProfile, variant: Variant, under: Runtime, workload
 
 
 def _own(profile: DeviceProfile, variant: Variant, works: Sequence[Workload]) -> Runtime:
-    """The runtime that a device measures under where none is asked for: of its own the one that can do most of
-    what is asked, so that speed and quality are of one; the first of several."""
-    named = [name for name in profile.runtimes if name in RUNTIMES] or DEFAULT_RUNTIMES
-    own = [runtime(name) for name in named]
-    readers = [one for one in own if variant.format in one.formats] or own
-    return max(readers, key=lambda one: sum(work.kind in one.workloads for work in works))
+    """The runtime that a device measures a variant under where none is asked for: of its own the one that can do
+    most of what is asked, so that speed and quality are of one; the first of several. A device that does not say
+    which it has can have any that reads the variant."""
+    own = [runtime(name) for name in profile.runtimes if name in RUNTIMES]
+    own = own or [runtime(name) for name in DEFAULT_RUNTIMES]
+    readers = [one for one in own if variant.format in one.formats]
+    if not readers and not profile.runtimes:
+        readers = [one for name in RUNTIMES if variant.format in (one := runtime(name)).formats]
+    return max(readers or own, key=lambda one: sum(work.kind in one.workloads for work in works))
+
+
+def _among(runtimes: Sequence[Runtime], variant: Variant) -> Sequence[Runtime]:
+    """Of several runtimes that are asked for, those that read the variant; all where none does (it is then said)."""
+    return [one for one in runtimes if variant.format in one.formats] or runtimes
 
 
 def _questions(
@@ -122,18 +166,51 @@ def _questions(
     for profile in profiles:
         for variant in found:
             for workload in works:
-                for under in runtimes or (_own(profile, variant, works),):
+                for under in _among(runtimes, variant) or (_own(profile, variant, works),):
                     yield profile, variant, under, _on(profile, workload)
 
 
 def check(sweep: Sweep) -> None:
-    """Mistakes that need no model to be found. Raises UsageError for unknown quants and runtimes."""
-    for name in sweep.runtimes:
+    """Mistakes that need no model to be found. Raises UsageError for unknown quants, runtimes and axes."""
+    for name in sweep.wanted_runtimes:
         runtime(name)
-    made_by = quantizer("gguf")
-    for quant in sweep.quants:
-        if quant not in made_by.quants and quant not in UNQUANTIZED and not quant.startswith("IQ"):
-            raise unknown("quant", quant, made_by.quants)
+    for name in sweep.wanted_quants:
+        if name not in UNQUANTIZED and name not in READ_ONLY:
+            asked(name)
+    axes.checked(sweep.axes)
+
+
+def environments(sweep: Sweep, profiles: Sequence[DeviceProfile]) -> list[Quantizer | Runtime]:
+    """Whose Python environments this machine needs before a plan can name their versions: quantizers', and the
+    runtimes' that a device without runtimes of its own would be measured under."""
+    made_by = [asked(name)[0] for name in sweep.wanted_quants if name not in READ_ONLY]
+    named = [runtime(name) for name in sweep.wanted_runtimes]
+    if not named:
+        read = {one.format for one in made_by}
+        named = [one for name in RUNTIMES if (one := runtime(name)).formats & read]
+    under = named if any(not profile.runtimes for profile in profiles) else []
+    found = [one for one in (*made_by, *under) if one.environment]
+    return list({one.environment: one for one in found}.values())
+
+
+def _made(sweep: Sweep) -> list[tuple[Quantizer, str, dict[str, Scalar]]]:
+    """What the request says is made; none where the model says what its usual quantizations are."""
+    return [asked(name) for name in sweep.wanted_quants if name not in READ_ONLY]
+
+
+def calibrated(sweep: Sweep) -> bool:
+    """Whether a variant learns from a text. Raises UsageError for an unknown quant."""
+    return any(
+        made_by.needs(Recipe(source="", quantizer=made_by.name, quant=quant, options=parameters(options)))
+        for made_by, quant, options in _made(sweep)
+    )
+
+
+def sources(sweep: Sweep) -> dict[str, bool]:
+    """Which files of a model a request needs: its `gguf` (a published model is converted), its `folder`."""
+    wanted = {made_by.source for made_by, _, _ in _made(sweep)}
+    usual = not sweep.wanted_quants or any(name in READ_ONLY for name in sweep.wanted_quants)
+    return {"gguf": usual or "gguf" in wanted, "folder": "hf" in wanted}
 
 
 def _nothing_unfit(profile: DeviceProfile) -> str:
@@ -146,7 +223,7 @@ def plan(
     sweep: Sweep,
     profiles: Sequence[DeviceProfile],
     source: Source,
-    text_sha256: str,
+    texts: Texts,
     unfit: Callable[[DeviceProfile], str] = _nothing_unfit,
 ) -> Plan:
     """Cells in random order within each device (heat must not follow the quantization), and skips with reasons.
@@ -156,15 +233,17 @@ def plan(
     now; empty when it may. Raises UsageError for unknown quants, runtimes, suites.
     """
     profiles = sorted(profiles, key=lambda profile: bool(profile.address))
-    runtimes = [runtime(name) for name in sweep.runtimes]
-    works = workloads(sweep, text_sha256)
+    runtimes = [runtime(name) for name in sweep.wanted_runtimes]
+    works = workloads(sweep, texts)
+    found = variants(sweep.wanted_quants, source, texts.calibration)
     cells: list[Cell] = []
     skips: list[Skip] = []
-    judged: set[tuple[Variant, str]] = set()
-    for profile, variant, under, workload in _questions(profiles, variants(sweep.quants, source), runtimes, works):
+    judged: set[tuple[Variant, str, str]] = set()
+    for profile, variant, under, workload in _questions(profiles, found, runtimes, works):
         reason = unfit(profile) or _obstacle(profile, variant, under, workload, source)
-        quality = workload.kind == "quality"
-        if not reason and quality and (variant, under.name) in judged:
+        quality = workload.kind in suites.QUALITY
+        asked_once = (variant, under.name, workload.label)
+        if not reason and quality and asked_once in judged:
             continue
         if reason:
             skips.append(
@@ -178,7 +257,7 @@ def plan(
             )
             continue
         if quality:
-            judged.add((variant, under.name))
+            judged.add(asked_once)
         launches = 1 if quality else sweep.wanted_launches
         cells += [
             Cell(

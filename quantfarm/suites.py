@@ -26,16 +26,40 @@ DEFAULTS: dict[str, dict[str, Scalar]] = {
     "bench": {"n_prompt": 512, "n_gen": 128, "n_depth": 0, "repetitions": 5, "threads": None, **CONTEXT},
     "app": {"n_prompt": 128, "n_gen": 128, "repetitions": 5, "threads": None, **CONTEXT},
     "quality": {"n_ctx": 512, "n_chunks": None, "text_sha256": None, "threads": None, **QUALITY_CONTEXT},
+    "rolling": {"n_ctx": 512, "text_sha256": None, "threads": None, **QUALITY_CONTEXT},
+    "tasks": {
+        **{"task": None, "n_shot": 0, "limit": None, "requests_sha256": None, "n_ctx": 2048, "threads": None},
+        **CONTEXT,
+    },
+    "sustained": {"n_prompt": 32, "n_gen": 500, "runs": 10, "more": 5, "most": 30, "threads": None, **CONTEXT},
+    "speculative": {
+        **{"draft": "Q4_0", "n_draft": 8, "n_prompt": 128, "n_gen": 128, "repetitions": 5, "threads": None},
+        **CONTEXT,
+    },
+    "batch": {"batch": 1, "n_prompt": 128, "n_gen": 64, "repetitions": 3, "threads": None},
 }
+#: Kinds that tell of the artifact and not of the device: measured once per artifact × runtime.
+QUALITY = frozenset({"quality", "rolling", "tasks"})
 
 SUITES: dict[str, tuple[dict[str, Scalar], ...]] = {
     "quick": ({"kind": "bench"}, {"kind": "app"}, {"kind": "quality", "n_chunks": 40}),
     "speed": ({"kind": "bench"}, {"kind": "app"}),
     "quality": ({"kind": "quality"},),
     "full": ({"kind": "bench"}, {"kind": "app"}, {"kind": "quality"}),
+    # With the tasks that a sweep names: see Sweep.tasks.
+    "lab": ({"kind": "bench"}, {"kind": "app"}, {"kind": "quality"}, {"kind": "rolling"}),
+    "sustained": ({"kind": "sustained"},),
+    "five-way": (
+        {"kind": "quality"},
+        *({"kind": "batch", "batch": size} for size in (1, 8, 32)),
+    ),
 }
+#: What a suite measures where the request names neither.
+QUANTS = {"five-way": ("HF", "RTN", "NF4", "AWQ", "GPTQ")}
+RUNTIMES = {"five-way": ("transformers",)}
+TASKS = {"lab": ("reference_cloze",), "five-way": ("reference_cloze",)}
 #: Launches by suite where the request does not say: an interval of a median needs six.
-LAUNCHES = {"quick": 3, "speed": 6, "quality": 1, "full": 6}
+LAUNCHES = {"quick": 3, "speed": 6, "quality": 1, "full": 6, "lab": 3, "sustained": 1, "five-way": 3}
 
 
 def suite(name: str) -> tuple[dict[str, Scalar], ...]:

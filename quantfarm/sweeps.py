@@ -30,13 +30,27 @@ class Sweep(BaseModel):
     devices: tuple[str, ...] = Field((), description="device names; empty (and no tags): local")
     tags: tuple[str, ...] = Field((), description="devices that carry one of these tags")
     runtimes: tuple[str, ...] = Field((), description="runtimes to measure under; empty: each device's own")
-    suite: str = Field("quick", description="quick, speed, quality or full")
+    suite: str = Field("quick", description=", ".join(suites.SUITES))
     launches: int | None = Field(None, ge=1, le=1000, description="process launches of each speed cell")
     workloads: tuple[dict[str, Scalar], ...] = Field((), description="instead of a suite: kind and parameters of each")
     common: dict[str, Scalar] = Field(
         default_factory=dict[str, Scalar], description="parameters for every workload that has them"
     )
+    axes: dict[str, tuple[Scalar, ...]] = Field(
+        default_factory=dict[str, tuple[Scalar, ...]],
+        description="parameters of speed workloads and the values to measure each at, in every combination",
+    )
     text: Path | None = Field(None, description="text file for perplexity; none: the held-out reference corpus")
+    calibration: Path | None = Field(
+        None, description="text that quantizers learn from; none: the training part of the reference corpus"
+    )
+    tasks: tuple[str, ...] = Field(
+        (), description="tasks of lm-eval (arc_easy, hellaswag, mmlu, …) and reference_cloze; empty: the suite's"
+    )
+    tasks_dir: Path | None = Field(None, description="folder of task files; none: from the hub")
+    n_shot: int = Field(0, ge=0, le=64, description="worked examples before each question of a task")
+    limit: int | None = Field(None, ge=1, description="items of each task; a figure of fewer than all says so")
+    build_on: str = Field("", description="device or tag on which variants are made; empty: this machine")
     fresh: bool = Field(False, description="measure again what is there already")
     retries: int = Field(1, ge=0, le=10, description="further attempts after a retryable failure")
     limit_s: float | None = Field(None, gt=0, description="time limit of one cell in seconds; none: by kind")
@@ -45,11 +59,24 @@ class Sweep(BaseModel):
     night: str = Field("", description="ISO date: measure what was not yet measured for that night", pattern=NIGHT)
     priority: int = Field(0, ge=-10, le=10, description="who measures first where two wait for a device; nightly: -5")
 
-    @field_validator("quants", mode="after")
+    @field_validator("quants", "runtimes", "tasks", mode="after")
     @classmethod
-    def _once(cls, quants: tuple[str, ...]) -> tuple[str, ...]:
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         """Each named once, in the order given."""
-        return tuple(dict.fromkeys(quants))
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def wanted_quants(self) -> tuple[str, ...]:
+        """As given, else the suite's; none: the model's usual ones."""
+        return self.quants or (() if self.workloads else suites.QUANTS.get(self.suite, ()))
+
+    @property
+    def wanted_runtimes(self) -> tuple[str, ...]:
+        return self.runtimes or (() if self.workloads else suites.RUNTIMES.get(self.suite, ()))
+
+    @property
+    def wanted_tasks(self) -> tuple[str, ...]:
+        return self.tasks or (() if self.workloads else suites.TASKS.get(self.suite, ()))
 
     @property
     def wanted_launches(self) -> int:
@@ -69,6 +96,11 @@ def command(sweep: Sweep, quant: str, device: str) -> str:
         "--suite": sweep.suite,
         "--launches": sweep.wanted_launches,
         "--text": sweep.text,
+        "--calibration": sweep.calibration,
+        "--tasks": ",".join(sweep.tasks) or None,
+        "--tasks-dir": sweep.tasks_dir,
+        "--n-shot": sweep.n_shot or None,
+        "--limit": sweep.limit,
     }
     options |= {f"--{key.replace('_', '-')}": sweep.common.get(key) for key in ON_COMMAND_LINE}
     words = [word for key, value in options.items() if value is not None for word in (key, str(value))]
@@ -101,8 +133,9 @@ def _known_common(common: Mapping[str, Scalar], where: str) -> None:
 def beside(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A file's own paths, which are relative to its folder, made absolute."""
     found = dict(content)
-    if "text" in found:
-        found["text"] = folder / str(found["text"])
+    for key in ("text", "calibration", "tasks_dir"):
+        if found.get(key):
+            found[key] = folder / Path(str(found[key])).expanduser()
     model = str(found.get("model", ""))
     if model.startswith((".", "~")) or model.endswith(".gguf"):
         found["model"] = str((folder / Path(model).expanduser()).resolve())

@@ -34,6 +34,7 @@ import types
 from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from time import perf_counter_ns as now  # on Linux and macOS the same clock as time.monotonic_ns
 from typing import IO, Any
@@ -297,7 +298,7 @@ def ggml_type(name: str) -> int:
 class Context:
     """A context with every parameter set, checked against what llama.cpp says is in effect."""
 
-    def __init__(self, model: Model, n_ctx: int, n_seq: int = 1) -> None:
+    def __init__(self, model: Model, n_ctx: int, n_seq: int = 1, unified: bool = False) -> None:
         self.model, request = model, model.request
         self.threads = int(need(request, "threads"))
         params = C.llama_context_default_params()
@@ -309,7 +310,8 @@ class Context:
             raise Failure("request", f"flash_attn is 'on' or 'off', not {request['flash_attn']!r}")
         params.type_k, params.type_v = ggml_type(need(request, "type_k")), ggml_type(need(request, "type_v"))
         params.offload_kqv = params.op_offload = int(request["n_gpu_layers"]) != 0
-        params.swa_full = params.kv_unified = params.embeddings = False
+        params.swa_full = params.embeddings = False
+        params.kv_unified = unified
         params.no_perf = True
         before = now()
         model.log.loading, model.log.lines = True, []
@@ -423,17 +425,17 @@ class Session:
         self.model = Model(request, Log())
         self._loaded = False
 
-    def context(self, n_ctx: int, n_seq: int = 1) -> Context:
-        """A context; with the first one the model counts as loaded."""
+    def context(self, n_ctx: int, n_seq: int = 1, unified: bool = False) -> Context:
+        """A context; with the first one the model counts as loaded. `unified`: sequences share the cells."""
         load_mode, (backend, layers) = self.model.load_mode, ("", 0)
         if not self._loaded:
             backend, layers = on_gpu(self.model)
-        context = Context(self.model, n_ctx, n_seq)
+        context = Context(self.model, n_ctx, n_seq, unified)
         if not self._loaded:
             self._loaded = True
             offload = bool(layers)
             constant = {"n_gpu_layers": layers, "load_mode": load_mode, "op_offload": offload, "offload_kqv": offload}
-            constant |= {"swa_full": False, "kv_unified": False, "threadpool": "attached", "poll": 50}
+            constant |= {"swa_full": False, "kv_unified": unified, "threadpool": "attached", "poll": 50}
             self.events.emit(
                 "loaded",
                 seconds=self.model.seconds + context.seconds,
@@ -908,13 +910,30 @@ def begin(events: Events) -> None:
         raise failure
 
 
+def kinds(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The kinds of this file, and those of the file that the request names as its `extension`."""
+    if not (path := request.get("extension")):
+        return KINDS
+    spec = importlib.util.spec_from_loader("extension", SourceFileLoader("extension", path))
+    assert spec and spec.loader
+    extension = importlib.util.module_from_spec(spec)
+    sys.dont_write_bytecode = True  # the folder is not ours
+    try:
+        spec.loader.exec_module(extension)
+    except OSError as error:
+        raise Failure("start", f"the runner's extension cannot be read: {error}") from error
+    return KINDS | extension.kinds(sys.modules[__name__])
+
+
 def answer(text: str, events: Events) -> None:
     begin(events)
+    known = KINDS
     try:
         request = json.loads(text)
-        kind = KINDS[request["kind"]]
-    except (ValueError, TypeError, KeyError) as error:
-        raise Failure("request", f"no request of a known kind ({', '.join(KINDS)}): {error}") from error
+        known = kinds(request)
+        kind = known[request["kind"]]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Failure("request", f"no request of a known kind ({', '.join(known)}): {error}") from error
     C.llama_backend_init()
     session = Session(request, events)
     kind(session)

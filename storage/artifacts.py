@@ -1,7 +1,8 @@
 """The store of artifacts: files by the sha256 of their content, found by the recipe that made them.
 
 artifacts/<sha256>/model.gguf       adopted: moved here
-artifacts/<sha256>/reference.json   referred to: a user's own file, used where it lies
+artifacts/<sha256>/model/           the same, of a format that is a folder of files
+artifacts/<sha256>/reference.json   referred to: a user's own file or folder, used where it lies
 artifacts/<sha256>/artifact.json    what it is
 recipes/<recipe id>.json            the artifact that the recipe made: written last, the mark of a whole one
 """
@@ -19,11 +20,11 @@ from typing import Any
 from quantfarm import codec
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Artifact, Recipe
-from storage import atomic, processes
+from storage import atomic, contents, processes
 from storage.hashes import Hashes, Seen, sha256_of
 from storage.home import Home
 
-MODEL = "model.gguf"
+MODEL, FOLDER = "model.gguf", "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +71,31 @@ class Artifacts:
         try:
             artifact = codec.load_artifact(self._recipe_path(recipe).read_bytes())
             file = self.path(artifact)
-            whole = file.stat().st_size == artifact.size and self._same_content(artifact, file)
+            whole = contents.size(file) == artifact.size and self._same_content(artifact, file)
         except (OSError, ValueError, FarmError):
             return None
         return artifact if whole and artifact.recipe == recipe else None
 
     def path(self, artifact: Artifact) -> Path:
         """The file itself. Raises FarmError when the store has no such artifact."""
-        owned = self._folder(artifact.sha256) / MODEL
-        if owned.exists():
+        if owned := self._owned(artifact.sha256):
             return owned
         if (seen := self._reference(artifact.sha256)) and Path(seen.path).exists():
             return Path(seen.path)
         where = seen.path if seen else self._folder(artifact.sha256)
         raise FarmError(f"the file of artifact {artifact.sha256[:16]} ({artifact.recipe.quant}) is gone: {where}")
 
-    def partial(self, recipe: Recipe) -> Path:
+    def files(self, artifact: Artifact, name: str = "model") -> dict[str, Path]:
+        """As a command knows it: `model`, or `model/<file>` for each file of a folder. Raises FarmError."""
+        return contents.named(self.path(artifact), name)
+
+    def partial(self, recipe: Recipe, *, folder: bool = False) -> Path:
         """Where to write an artifact that is being made, on the store's file system; left-overs are swept up."""
-        folder = self.home.partial_artifacts
-        for left in folder.iterdir():
+        place = self.home.partial_artifacts
+        for left in place.iterdir():
             if not processes.alive(left.stem.rpartition(".")[2]):
-                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-        return folder / f"{recipe.id}.{processes.mark()}.gguf"
+                contents.remove(left)
+        return place / f"{recipe.id}.{processes.mark()}.{'folder' if folder else 'gguf'}"
 
     def adopt(
         self,
@@ -103,10 +107,14 @@ class Artifacts:
         fallbacks: Sequence[str] = (),
         facts: Mapping[str, Any] | None = None,
     ) -> Artifact:
-        """Moves a file into the store. Raises FarmError when there is no room."""
+        """Moves a file or a folder into the store. Raises FarmError when there is no room."""
         known = _Known(bits_per_weight, types or {}, fallbacks, facts or {})
-        artifact = known.artifact(recipe, sha256_of(file), file.stat().st_size)
-        _move(file, self.home.folder("artifacts", artifact.sha256) / MODEL)
+        artifact = known.artifact(recipe, contents.sha256(file), contents.size(file))
+        place = self.home.folder("artifacts", artifact.sha256)
+        if file.is_dir():
+            _move_folder(file, place / FOLDER)
+        else:
+            _move(file, place / MODEL)
         self._write_down(artifact)
         return artifact
 
@@ -120,9 +128,10 @@ class Artifacts:
         fallbacks: Sequence[str] = (),
         facts: Mapping[str, Any] | None = None,
     ) -> Artifact:
-        """Notes a user's own file as an artifact without copying it; it is hashed unless it is known unchanged."""
+        """Notes a user's own file or folder as an artifact without copying it; it is hashed unless it is known
+        unchanged."""
         known = _Known(bits_per_weight, types or {}, fallbacks, facts or {})
-        artifact = known.artifact(recipe, self.hashes.sha256(file), file.stat().st_size)
+        artifact = known.artifact(recipe, contents.sha256(file, self.hashes.sha256), contents.size(file))
         self._write_reference(artifact.sha256, file)
         self._write_down(artifact)
         return artifact
@@ -156,9 +165,9 @@ class Artifacts:
     def _trouble(self, artifact: Artifact) -> str:
         try:
             file = self.path(artifact)
-            if (size := file.stat().st_size) != artifact.size:
+            if (size := contents.size(file)) != artifact.size:
                 return f"{file} has {size} bytes, {artifact.size} were stored"
-            if (sha256 := sha256_of(file)) != artifact.sha256:
+            if (sha256 := contents.sha256(file)) != artifact.sha256:
                 return f"{file} has changed: sha256 {sha256[:16]}…, {artifact.sha256[:16]}… was stored"
         except (OSError, FarmError) as error:
             return str(error)
@@ -166,7 +175,11 @@ class Artifacts:
 
     def _same_content(self, artifact: Artifact, file: Path) -> bool:
         """Owned files are taken at their word; a user's file is hashed again when it looks changed."""
-        if file == self._folder(artifact.sha256) / MODEL or self._reference(artifact.sha256) == Seen.of(file):
+        if file == self._owned(artifact.sha256):
+            return True
+        if file.is_dir():  # its own time stamp says nothing of its files'; theirs are remembered
+            return contents.sha256(file, self.hashes.sha256) == artifact.sha256
+        if self._reference(artifact.sha256) == Seen.of(file):
             return True
         if sha256_of(file) != artifact.sha256:
             return False
@@ -175,6 +188,9 @@ class Artifacts:
 
     def _folder(self, sha256: str) -> Path:
         return self.home.artifacts / sha256
+
+    def _owned(self, sha256: str) -> Path | None:
+        return next((path for name in (MODEL, FOLDER) if (path := self._folder(sha256) / name).exists()), None)
 
     def _recipe_path(self, recipe: Recipe) -> Path:
         return self.home.recipes / f"{recipe.id}.json"
@@ -210,3 +226,15 @@ def _move(file: Path, target: Path) -> None:
             temp.unlink(missing_ok=True)
         file.unlink()
     target.chmod(0o444)
+
+
+def _move_folder(folder: Path, target: Path) -> None:
+    """By rename: it was made on the store's file system. What is there already is the same."""
+    if target.exists():
+        shutil.rmtree(folder)
+        return
+    contents.protect(folder)
+    with atomic.room_in(target.parent):
+        contents.fsync(folder)
+        folder.rename(target)
+        atomic.fsync_folder(target.parent)

@@ -14,7 +14,7 @@ from quantfarm.quantizers.gguf import Gguf
 def start(source: Path, out: Path, quant: str, quantizer: str = "gguf", **popen: Any) -> subprocess.Popen[str]:
     made_by = Gguf()
     recipe = Recipe(source="of the test", quantizer=quantizer, quant=quant, tool=made_by.tool())
-    command = made_by.command(recipe, str(source), str(out))
+    command = made_by.command(recipe, {"source": str(source)}, str(out))
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, **popen)
 

@@ -175,5 +175,5 @@ def installed(version: str) -> Path:
 def cell(home: Home, profile: DeviceProfile, version: str) -> Cell:
     """A short benchmark of the reference model, whose artifact is in the store."""
     ready = prepare.prepare(home, Sweep(quants=("F16",), workloads=(BENCH,), launches=1, common={"threads": 1}))
-    make.variant(home, ready.host, ready.plan.cells[0].variant, ready.source_file)
+    make.variant(home, ready.host, ready.plan.cells[0].variant, ready.source_files)
     return replace(ready.plan.cells[0], profile=profile, build=f"{PACKAGE} {version}")

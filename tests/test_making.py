@@ -68,7 +68,7 @@ def quantizing(monkeypatch: pytest.MonkeyPatch, one: Callable[[Variant], Artifac
 
 
 def make(home: Path, variants: list[Variant], stop: threading.Event | None = None) -> Any:
-    prepared: Any = SimpleNamespace(source=SimpleNamespace(size=1), host=None, source_file=home)
+    prepared: Any = SimpleNamespace(source=SimpleNamespace(size=1), host=None, source_files=home)
     return making.make(Home(home), prepared, variants, stop or threading.Event())
 
 

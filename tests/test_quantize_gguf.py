@@ -116,7 +116,7 @@ def test_a_quantized_source_is_refused(reference: Path, tmp_path: Path) -> None:
 
 def test_a_quant_that_is_not_made_here_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match="did you mean Q4_K_M"):
-        Gguf().command(Recipe(source="x", quantizer="gguf", quant="Q4_KM"), "in", "out")
+        Gguf().command(Recipe(source="x", quantizer="gguf", quant="Q4_KM"), {"source": "in"}, "out")
 
 
 def test_an_as_is_recipe_only_reads(reference: Path, tmp_path: Path) -> None:

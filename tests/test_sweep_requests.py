@@ -17,8 +17,11 @@ SOURCE = Source(name="llama", id="s" * 64, quant="F16", n_params=3_200_000_000, 
 DEVICE = DeviceProfile(name="desk", cores=8, memory_mib=65536)
 
 
+TEXTS = planning.Texts(text="t" * 64)
+
+
 def plan(sweep: Sweep, source: Source = SOURCE, device: DeviceProfile = DEVICE) -> planning.Plan:
-    return planning.plan(sweep, [device], source, "t" * 64)
+    return planning.plan(sweep, [device], source, TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,7 @@ def test_a_plan_asks_every_question_as_often_as_launches_say_and_quality_once() 
 
 def test_quality_is_planned_once_however_many_devices_there_are() -> None:
     devices = [DEVICE, DeviceProfile(name="lap", cores=4, memory_mib=65536)]
-    made = planning.plan(Sweep(suite="quality"), devices, SOURCE, "t" * 64)
+    made = planning.plan(Sweep(suite="quality"), devices, SOURCE, TEXTS)
     assert len(made.cells) == len(DEFAULT_QUANTS)
 
 
@@ -118,7 +121,7 @@ def test_a_quantized_model_is_measured_as_it_is_and_not_quantized_again() -> Non
     assert {cell.variant.name for cell in made.cells} == {"Q4_K_M"}
     assert {cell.variant.recipe.quantizer for cell in made.cells} == {"as_is"}
     assert planning.base(given) is None
-    with pytest.raises(UsageError, match=r"m is quantized already \(Q4_K_M\): Q8_0 can only be made from"):
+    with pytest.raises(UsageError, match=r"Q8_0 cannot be made of m: it is quantized already \(Q4_K_M\)"):
         plan(Sweep(quants=("Q8_0",)), source=given)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from quantfarm import quantizers
 from quantfarm.health import By, DeviceState
-from quantfarm.quantizers import quantizer
 from quantfarm.runtimes import TABLE as RUNTIMES
 from quantfarm.suites import SUITES
 from storage.devices import Registry
@@ -35,7 +35,7 @@ def test_the_form_lists_what_there_is_and_follows_registrations(api: Api, home: 
         *("model", "quants", "devices", "tags", "runtimes", "suite", "launches", "priority", "notes"),
     ]
     assert "night" not in form
-    assert choices(form, "quants") == list(quantizer("gguf").quants)
+    assert choices(form, "quants") == quantizers.choices()
     assert choices(form, "runtimes") == list(RUNTIMES)
     assert form["suite"]["enum"] == list(SUITES)
     assert (form["launches"]["type"], form["launches"]["minimum"]) == ("integer", 1)

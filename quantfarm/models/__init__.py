@@ -17,11 +17,12 @@ from quantfarm.models.source import ModelSource
 from quantfarm.toolchain import cache
 from quantfarm.toolchain.news import Step, Tell, nobody
 
-__all__ = ["REFERENCE", "ModelSource", "gguf_file", "inspect", "is_here", "resolve"]
+__all__ = ["REFERENCE", "ModelSource", "gguf_file", "inspect", "is_here", "published", "resolve"]
 
 #: The model that is bundled with the project.
 REFERENCE = "reference"
 REFERENCE_FILE = Path(__file__).resolve().parent.parent.parent / "reference_model" / "reference-F16.gguf"
+REFERENCE_FOLDER = REFERENCE_FILE.parent / "model"
 
 
 def is_here(model: str) -> bool:
@@ -63,7 +64,19 @@ def gguf_file(source: ModelSource, tell: Tell = nobody) -> Path:
     out = cache.folder("converted") / f"{hashlib.sha256(made_by.encode()).hexdigest()}.gguf"
     with cache.locked(out.with_suffix(".lock"), lambda note: tell(Step(what="wait", note=note))):
         if not out.exists():
-            path = hub.download(source, tell) if source.kind == "hub" else source.path
-            assert path
-            toolchain.convert(path, out, source.name, tell)
+            toolchain.convert(folder_path(source, tell), out, source.name, tell)
     return out
+
+
+def published(source: ModelSource) -> ModelSource | None:
+    """The model as its Hugging Face folder; None for a GGUF alone. Nothing is fetched."""
+    if source.format == "hf":
+        return source
+    return folder.folder(REFERENCE_FOLDER, REFERENCE) if source.path == REFERENCE_FILE else None
+
+
+def folder_path(source: ModelSource, tell: Tell = nobody) -> Path:
+    """Where a published model lies: a hub's is downloaded. Raises FarmError."""
+    path = hub.download(source, tell) if source.kind == "hub" else source.path
+    assert path
+    return path

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def n_weights(path: Path) -> int:
-    """How many numbers a safetensors file holds. Raises UsageError for one that is damaged or truncated.
+    """How many numbers a safetensors file holds. Raises UsageError for one that is damaged or truncated."""
+    return sum(math.prod(tensor["shape"]) for tensor in tensors_of(path).values())
+
+
+def tensors_of(path: Path) -> dict[str, Any]:
+    """The tensors of a safetensors file: name -> dtype, shape, data_offsets. Raises UsageError for a damaged one.
 
     Format: 8 bytes length, a JSON header with the shape and offsets of each tensor, the data.
     """
@@ -50,12 +55,32 @@ def n_weights(path: Path) -> int:
     try:
         tensors: dict[str, Any] = {k: v for k, v in json.loads(raw).items() if k != "__metadata__"}
         promised = 8 + length + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
-        count = sum(math.prod(tensor["shape"]) for tensor in tensors.values())
+        sum(math.prod(tensor["shape"]) for tensor in tensors.values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is truncated or damaged: {size} bytes, and its header cannot be read") from error
     if size < promised:
         raise UsageError(f"{path} is truncated: {size} bytes, and its header promises {promised}")
-    return count
+    return tensors
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """`bits_per_weight`, `types`, `fallbacks` and `facts` of a published model, from its headers."""
+    types: dict[str, int] = {}
+    weights_there = held = 0
+    for part in weights(folder):
+        for tensor in tensors_of(part).values():
+            kind, (start, end) = str(tensor["dtype"]), tensor["data_offsets"]
+            types[kind] = types.get(kind, 0) + 1
+            weights_there, held = weights_there + math.prod(tensor["shape"]), held + end - start
+    if not weights_there:
+        raise UsageError(f"{folder} holds no tensors")
+    facts = config_facts(read_json(folder / "config.json")) | {"n_params": weights_there, "tensor_bytes": held}
+    return {"bits_per_weight": 8 * held / weights_there, "types": types, "fallbacks": (), "facts": facts}
+
+
+def files(folder: Path) -> list[Path]:
+    """Those that count: what is hashed, and what a device is sent."""
+    return sorted({path for pattern in COUNTS for path in folder.glob(pattern) if path.is_file()})
 
 
 def weights(folder: Path) -> list[Path]:
@@ -75,10 +100,9 @@ def weights(folder: Path) -> list[Path]:
     raise UsageError(f"{folder} is no Hugging Face model: it holds no {WEIGHTS}")
 
 
-def listing(folder: Path) -> str:
+def listing(folder: Path, sha256: Callable[[Path], str] = digests.sha256) -> str:
     """The sha256 over the sorted (name, sha256) of the files that count."""
-    files = sorted({path for pattern in COUNTS for path in folder.glob(pattern) if path.is_file()})
-    lines = "".join(f"{digests.sha256(path)}  {path.name}\n" for path in files)
+    lines = "".join(f"{sha256(path)}  {path.name}\n" for path in files(folder))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

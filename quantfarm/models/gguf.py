@@ -12,7 +12,8 @@ from quantfarm.errors import FarmError, UsageError
 from quantfarm.models import digests
 from quantfarm.models.source import ModelSource
 from quantfarm.nouns import Recipe, Trace
-from quantfarm.quantizers.gguf import AS_IS, Gguf
+from quantfarm.quantizers import AS_IS
+from quantfarm.quantizers.gguf import Gguf
 
 LIMIT_S = 300.0
 
@@ -27,7 +28,7 @@ def inspect(path: Path) -> Mapping[str, Any]:
 
 
 def _inspect(path: Path) -> dict[str, Any]:
-    command = Gguf().command(Recipe(source="", quantizer=AS_IS, quant=""), str(path), "")
+    command = Gguf().command(Recipe(source="", quantizer=AS_IS, quant=""), {"source": str(path)}, "")
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as reader:

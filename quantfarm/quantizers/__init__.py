@@ -3,29 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from quantfarm import tables
-from quantfarm.nouns import Recipe, Trace
+from quantfarm.errors import UsageError, unknown
+from quantfarm.nouns import Recipe, Scalar, Trace
 
 TABLE: dict[str, str] = {
     "gguf": "quantfarm.quantizers.gguf:Gguf",
+    "hf": "quantfarm.quantizers.hf:Hf",
 }
+#: The recipe of what is used as it was given.
+AS_IS = "as_is"
 
 
 class Quantizer(Protocol):
-    """`quants` are the quantizations it makes; `format` is what comes out."""
+    """`quants` are the quantizations it makes, `options` what `+option` of a name it takes, with the defaults;
+    `format` is what comes out: one file, or a folder where `folder` says so.
+
+    `source`: what it is made from: "gguf", the model's unquantized GGUF, or "hf", its Hugging Face folder.
+    `environment`: the name of the Python environment that `runner` needs; empty: the farm's own interpreter.
+    """
 
     name: str
     format: str
+    folder: bool
     quants: tuple[str, ...]
+    options: Mapping[str, Scalar]
+    source: str
+    environment: str
+    runner: Path
 
     def tool(self) -> str:
-        """Name and version of the tool: part of every recipe."""
+        """Name and version of the tool: part of every recipe; empty while it is not installed."""
         ...
 
-    def command(self, recipe: Recipe, source: str, out: str) -> Sequence[str]:
-        """The argument list that makes `out` from `source` (paths on the host that runs it)."""
+    def needs(self, recipe: Recipe) -> tuple[str, ...]:
+        """What it is made with besides the model: "calibration" (a text), "imatrix" (a file)."""
+        ...
+
+    def obstacle(self, facts: Mapping[str, Any]) -> str:
+        """Why it cannot do a model, from `architecture` and the like; empty when it can."""
+        ...
+
+    def command(self, recipe: Recipe, files: Mapping[str, str], out: str) -> Sequence[str]:
+        """The argument list that makes `out` (paths on the host that runs it).
+
+        `files`: `python` and `runner` where they are not this process's own; `source`, or `source/<name>` of each
+        file of a folder; `calibration` and `imatrix` where they are needed.
+        """
         ...
 
     def parse(self, trace: Trace) -> Mapping[str, Any]:
@@ -36,3 +63,61 @@ class Quantizer(Protocol):
 def quantizer(name: str) -> Quantizer:
     """Raises UsageError for an unknown name."""
     return tables.load(TABLE, name, "quantizer")()
+
+
+def all_quants() -> dict[str, str]:
+    """Every quantization that can be asked for, and the quantizer that makes it."""
+    return {quant: name for name in TABLE for quant in quantizer(name).quants}
+
+
+def choices() -> list[str]:
+    """What a person chooses from: every quantization, plain and with each option that is given or not."""
+    found: list[str] = []
+    for made_by in map(quantizer, TABLE):
+        marks = ["", *(f"+{key}" for key, value in made_by.options.items() if isinstance(value, bool))]
+        found += [quant + mark for quant in made_by.quants for mark in marks]
+    return found
+
+
+def asked(name: str) -> tuple[Quantizer, str, dict[str, Scalar]]:
+    """`Q4_K_M+imatrix` or `MLX-4+group_size=32` as (who makes it, the quantization, its options).
+
+    Raises UsageError for what nobody makes, and for options that its quantizer does not take.
+    """
+    quant, *marks = name.split("+")
+    known = all_quants()
+    if quant not in known:
+        raise unknown("quant", quant, known)
+    made_by = quantizer(known[quant])
+    return made_by, quant, dict(_option(made_by, quant, mark) for mark in marks)
+
+
+def _option(made_by: Quantizer, quant: str, mark: str) -> tuple[str, Scalar]:
+    key, given, text = mark.partition("=")
+    if key not in made_by.options:
+        if not made_by.options:
+            raise UsageError(f"{quant} takes no options, and was given +{mark}")
+        raise unknown(f"option of {quant}", key, made_by.options)
+    return key, _value(quant, key, made_by.options[key], text if given else "true")
+
+
+def _value(quant: str, key: str, default: Scalar, text: str) -> Scalar:
+    """The text as the kind of value that the default is."""
+    try:
+        match default:
+            case bool():
+                return {"true": True, "false": False}[text]
+            case int():
+                return int(text)
+            case float():
+                return float(text)
+            case _:
+                return text
+    except (ValueError, KeyError) as error:
+        kind = "given or not" if isinstance(default, bool) else f"a number, as in {key}={default}"
+        raise UsageError(f"{quant}+{key}={text}: {key} is {kind}") from error
+
+
+def folder_of(files: Mapping[str, str], name: str) -> dict[str, str]:
+    """Of `source/config.json`, … the files of the folder: name -> path."""
+    return {key.partition("/")[2]: path for key, path in files.items() if key.startswith(f"{name}/")}

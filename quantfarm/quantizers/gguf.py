@@ -7,14 +7,14 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from quantfarm.errors import UsageError, unknown
-from quantfarm.nouns import Recipe, Trace
+from quantfarm.errors import unknown
+from quantfarm.nouns import Recipe, Scalar, Trace
+from quantfarm.quantizers import AS_IS
 
 RUNNER = Path(__file__).resolve().parent.parent.parent / "runners" / "quantize_gguf.py"
-#: The recipe of a file that is used as it was given.
-AS_IS = "as_is"
 
 
 class Gguf:
@@ -25,6 +25,11 @@ class Gguf:
 
     name = "gguf"
     format = "gguf"
+    folder = False
+    source = "gguf"
+    environment = ""
+    runner = RUNNER
+    options: Mapping[str, Scalar] = MappingProxyType({})
     quants: tuple[str, ...] = (
         *("F32", "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0"),
         *("IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_S", "Q2_K"),
@@ -37,13 +42,23 @@ class Gguf:
         except importlib.metadata.PackageNotFoundError:
             return ""
 
-    def command(self, recipe: Recipe, source: str, out: str) -> Sequence[str]:
-        """Raises UsageError for a quantization or an option that is not made here."""
-        request: dict[str, Any] = {"kind": "inspect", "source": source}
+    def needs(self, recipe: Recipe) -> tuple[str, ...]:
+        del recipe
+        return ()
+
+    def obstacle(self, facts: Mapping[str, Any]) -> str:
+        """The converter has said what it cannot do before a GGUF is there."""
+        del facts
+        return ""
+
+    def command(self, recipe: Recipe, files: Mapping[str, str], out: str) -> Sequence[str]:
+        """Raises UsageError for a quantization that is not made here."""
+        request: dict[str, Any] = {"kind": "inspect", "source": files["source"]}
         if recipe.quantizer != AS_IS:
             self._check(recipe)
-            request = {"kind": "quantize", "source": source, "out": out, "quant": recipe.quant}
-        return [sys.executable, "-P", str(RUNNER), "--request", json.dumps(request, sort_keys=True)]
+            request = {"kind": "quantize", "source": files["source"], "out": out, "quant": recipe.quant}
+        python, runner = files.get("python") or sys.executable, files.get("runner") or str(RUNNER)
+        return [python, "-P", runner, "--request", json.dumps(request, sort_keys=True)]
 
     def parse(self, trace: Trace) -> Mapping[str, Any]:
         """Raises ValueError when the trace holds no result."""
@@ -60,5 +75,3 @@ class Gguf:
     def _check(self, recipe: Recipe) -> None:
         if recipe.quant not in self.quants:
             raise unknown("quant", recipe.quant, self.quants)
-        if recipe.options:
-            raise UsageError(f"the GGUF quantizer takes no options, and was given {dict(recipe.options)}")

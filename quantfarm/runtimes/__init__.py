@@ -20,11 +20,17 @@ TABLE: dict[str, str] = {
 
 
 class Runtime(Protocol):
-    """`formats` and `workloads` say what it can do; a cell outside them is skipped by the plan."""
+    """`formats` and `workloads` say what it can do; a cell outside them is skipped by the plan.
+
+    `environment`: the name of the Python environment that `runner` needs; empty: it runs in the farm's own
+    interpreter, or needs no Python.
+    """
 
     name: str
     formats: frozenset[str]
     workloads: frozenset[str]
+    environment: str
+    runner: Path
 
     def build(self) -> str:
         """Name and version of what will run, e.g. `llama-cpp-python 0.3.36`; empty when not installed."""
@@ -36,8 +42,9 @@ class Runtime(Protocol):
         ...
 
     def command(self, cell: Cell, files: Mapping[str, str]) -> Sequence[str]:
-        """The argument list to run on the device. `files` are paths there: `model`, for quality cells `text` and
-        `base_logits`, those of `files()`, and `python`, the interpreter of the runtime's environment there."""
+        """The argument list to run on the device. `files` are paths there: `model` (or `model/<name>` of each file
+        of a folder), for quality cells `text` and `base_logits`, for tasks `requests` and `answered`, those of
+        `files()`, and `python`, the interpreter of the runtime's environment there."""
         ...
 
     def parse(self, lines: Iterable[str]) -> Trace:

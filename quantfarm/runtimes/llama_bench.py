@@ -68,6 +68,8 @@ class LlamaBench:
     name = "llama_bench"
     formats = frozenset({"gguf"})
     workloads = frozenset({"bench"})
+    environment = ""
+    runner = Path()
 
     def build(self) -> str:
         """The tool is built from the sources of the installed llama-cpp-python: its version is the tool's."""

@@ -14,6 +14,16 @@ from quantfarm.runtimes import events
 
 #: Samples a second of the sampler beside a run (METHOD §4).
 HZ = 10
+#: Kinds of workload that the runner loads from a file of their own: what is not asked for weighs nothing.
+EXTENSIONS: dict[str, str] = {
+    "tasks": "llama_cpp_tasks.py",
+    "rolling": "llama_cpp_rolling.py",
+    "sustained": "llama_cpp_sustained.py",
+    "speculative": "llama_cpp_speculative.py",
+    "answer": "llama_cpp_answer.py",
+}
+#: What a request names by its path on the device.
+PATHS = ("model", "text", "base_logits", "out", "requests", "answered", "items", "draft", "extension")
 
 
 def runner_file(name: str) -> Path:
@@ -33,7 +43,9 @@ def sampled(python: str, files: Mapping[str, str], *options: str) -> list[str]:
 class LlamaCpp:
     name = "llama_cpp"
     formats = frozenset({"gguf"})
-    workloads = frozenset({"bench", "app", "quality", "logits", "tokens"})
+    workloads = frozenset({"bench", "app", "quality", "logits", "tokens", *EXTENSIONS})
+    environment = ""
+    runner = Path(__file__).resolve().parents[2] / "runners" / "llama_cpp.py"
 
     def build(self) -> str:
         try:
@@ -42,8 +54,12 @@ class LlamaCpp:
             return ""
 
     def files(self, cell: Cell) -> Mapping[str, Path]:
-        del cell
-        return {"runner": runner_file("llama_cpp.py"), "sampler": runner_file("sampler.py")}
+        found = {"runner": runner_file("llama_cpp.py"), "sampler": runner_file("sampler.py")}
+        if more := EXTENSIONS.get(cell.workload.kind):
+            found["extension"] = runner_file(more)
+        if cell.workload.kind == "tasks":
+            found["items"] = runner_file("task_items.py")
+        return found
 
     def command(self, cell: Cell, files: Mapping[str, str]) -> Sequence[str]:
         """`files`: `model`; for quality `text` and perhaps `base_logits`; for logits `text` and `out`; on
@@ -55,7 +71,7 @@ class LlamaCpp:
 
     def request(self, cell: Cell, files: Mapping[str, str]) -> dict[str, Scalar]:
         """What the runner is asked: the workload's parameters and the paths on the device."""
-        paths = {name: files[name] for name in ("model", "text", "base_logits", "out") if name in files}
+        paths = {name: files[name] for name in PATHS if name in files}
         return {**cell.workload.settings, "kind": cell.workload.kind, **paths}
 
     def parse(self, lines: Iterable[str]) -> Trace:

@@ -27,6 +27,8 @@ class LlamaNative:
     name = "llama_native"
     formats = frozenset({"gguf"})
     workloads = frozenset({"bench", "app", "quality"})
+    environment = ""
+    runner = Path()
 
     def build(self) -> str:
         return cross.build_here()

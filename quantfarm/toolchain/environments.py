@@ -7,12 +7,14 @@ does not read it. An environment without its mark was not finished: it is made a
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from quantfarm.errors import FarmError
@@ -136,6 +138,26 @@ def environment(
                 raise
             (path / MARK).touch()
     return path
+
+
+def made(name: str, requirements: Sequence[str]) -> Path | None:
+    """The folder of an environment that is there; None while it is not."""
+    path = cache.folder("environments") / f"{name}-{_digest(requirements)}"
+    return path if (path / MARK).exists() else None
+
+
+@functools.cache
+def _version(environment: Path, package: str) -> str:
+    """By the environment's own metadata; its packages do not change once it is made."""
+    folders = [str(folder) for folder in environment.glob("lib/python3.*/site-packages")]
+    found = next(iter(metadata.distributions(name=package, path=folders)), None)
+    return f"{package} {found.version}" if found else ""
+
+
+def version_in(name: str, requirements: Sequence[str], package: str) -> str:
+    """`mlx-lm 0.32.2`: what the environment has of a package; empty while it is not made."""
+    path = made(name, requirements)
+    return _version(path, package) if path else ""
 
 
 def _install(
