@@ -916,7 +916,7 @@ def kinds(request: Mapping[str, Any]) -> dict[str, Any]:
         return KINDS
     spec = importlib.util.spec_from_loader("extension", SourceFileLoader("extension", path))
     assert spec and spec.loader
-    extension = importlib.util.module_from_spec(spec)
+    extension = sys.modules["extension"] = importlib.util.module_from_spec(spec)  # dataclasses look there
     sys.dont_write_bytecode = True  # the folder is not ours
     try:
         spec.loader.exec_module(extension)
