@@ -13,7 +13,7 @@ profile's `options`:
     away             how often an unplugged device is asked for in vain before it is back          [0]
     ppl              perplexity of every model                                                     [10]
     clock_s          how far the device's wall clock is off                                        [0]
-    idle_c, heat_c_per_s, cool_s, throttle_c, throttle_to
+    idle_c, heat_c_per_s, cool_s, throttle_c, throttle_to, slow_per_c
                      its heat: agents/fake_heat.py; a sample each simulated second                 [no heat]
 """
 
@@ -33,7 +33,9 @@ from typing import Any
 
 from agents import AgentError, Exit, Lease, Progress, Unreachable, Vanished, leases, silent
 from agents.fake_heat import Heat
+from quantfarm.metrics.speed import decode_rate
 from quantfarm.nouns import DeviceProfile, Token
+from quantfarm.statistics import steady
 
 GIB = 2**30
 Event = dict[str, Any]
@@ -55,6 +57,7 @@ class Script:
     cool_s: float = 120.0
     throttle_c: float = math.inf
     throttle_to: float = 1.0
+    slow_per_c: float = 0.0
 
 
 class FakeAgent:
@@ -69,7 +72,10 @@ class FakeAgent:
         self.runs = 0
         self.away = 0  # how often it will still be asked for in vain
         script = self.script
-        self.heat = Heat(script.idle_c, script.heat_c_per_s, script.cool_s, script.throttle_c, script.throttle_to)
+        self.heat = Heat(
+            *(script.idle_c, script.heat_c_per_s, script.cool_s, script.throttle_c, script.throttle_to),
+            slow_per_c=script.slow_per_c,
+        )
 
     def run(
         self,
@@ -188,6 +194,8 @@ def _answer(request: Mapping[str, Any], script: Script, heat: Heat, run: int) ->
             yield from _bench(request, script, clock, per_token)
         case "app":
             yield from _app(request, script, clock, per_token)
+        case "sustained":
+            yield from _sustained(request, script, clock, per_token)
         case "quality":
             yield from _quality(request, script, clock)
         case other:
@@ -255,16 +263,38 @@ def _bench(request: Mapping[str, Any], script: Script, clock: _Clock, per_token:
 
 
 def _app(request: Mapping[str, Any], script: Script, clock: _Clock, per_token: float) -> Iterator[Event]:
-    tokens = int(request["n_prompt"])
     for repetition in range(int(request["repetitions"])):
-        submit = clock.now
-        seconds = clock.spend(tokens / script.prefill_tps)
-        times = [clock.now]
-        for _ in range(int(request["n_gen"]) - 1):
-            clock.spend(per_token)
-            times.append(clock.now)
-        yield clock.at(0, event="prefill", mode="app", repetition=repetition, tokens=tokens, depth=0, seconds=seconds)
-        yield clock.at(0, event="decode", mode="app", repetition=repetition, submit=submit, times=times)
+        yield from _generated(request, script, clock, per_token, repetition)
+
+
+def _generated(
+    request: Mapping[str, Any], script: Script, clock: _Clock, per_token: float, repetition: int
+) -> Iterator[Event]:
+    """One prompt read and its tokens generated."""
+    submit, tokens = clock.now, int(request["n_prompt"])
+    seconds = clock.spend(tokens / script.prefill_tps)
+    times = [clock.now]
+    for _ in range(int(request["n_gen"]) - 1):
+        clock.spend(per_token)
+        times.append(clock.now)
+    yield clock.at(0, event="prefill", mode="app", repetition=repetition, tokens=tokens, depth=0, seconds=seconds)
+    yield clock.at(0, event="decode", mode="app", repetition=repetition, submit=submit, times=times)
+
+
+def _sustained(request: Mapping[str, Any], script: Script, clock: _Clock, per_token: float) -> Iterator[Event]:
+    """Back to back until the rates are steady, as runners/llama_cpp_sustained.py does."""
+    runs, more, most = (int(request[name]) for name in ("runs", "more", "most"))
+    sizes = {"n_prompt": int(request["n_prompt"]), "n_gen": int(request["n_gen"])}
+    yield clock.at(0, event="sustained", runs=runs, more=more, most=most, **sizes)
+    rates: list[float] = []
+    until = min(runs, most)
+    while len(rates) < until:
+        for event in _generated(request, script, clock, per_token, len(rates)):
+            if event["event"] == "decode":
+                rates.append(decode_rate(event["times"]) or math.nan)
+            yield event
+        if len(rates) == until and not steady.judge(rates).steady:
+            until = min(until + more, most)
 
 
 def _quality(request: Mapping[str, Any], script: Script, clock: _Clock) -> Iterator[Event]:

@@ -9,6 +9,7 @@ from quantfarm.nouns import Measurement, Trace
 
 TABLE: dict[str, str] = {
     "speed": "quantfarm.metrics.speed:measure",
+    "sustained": "quantfarm.metrics.sustained:measure",
     "memory": "quantfarm.metrics.memory:measure",
     "quality": "quantfarm.metrics.quality:measure",
     "thermal": "quantfarm.metrics.thermal:measure",

@@ -32,8 +32,9 @@ def measure(trace: Trace) -> list[Measurement]:
     name = pick.power(names(trace), on_gpu=on_gpu)
     if not trace.finished or not name:
         return []
-    readings = joules(trace, name)
-    return [*_per_token(windows(trace, "decode"), readings, name), *_idle(trace, name)]
+    # What changes from run to run is no median of repetitions: quantfarm.metrics.sustained.
+    decoded = [] if trace.of("sustained") else windows(trace, "decode")
+    return [*_per_token(decoded, joules(trace, name), name), *_idle(trace, name)]
 
 
 def joules(trace: Trace, name: str) -> list[list[tuple[int, float]]]:
@@ -69,7 +70,7 @@ def _per_token(decoded: list[Window], pieces: list[list[tuple[int, float]]], nam
     remark = f"reading: {name}"
     known = [e / w.tokens for e, w in zip(each, decoded, strict=True) if e is not None and w.tokens]
     if not known or len(known) < len(decoded):
-        whole = _as_one(decoded)
+        whole = as_one(decoded)
         total = energy(pieces, whole.began, whole.finished) if whole else None
         if whole is None or total is None:
             return []
@@ -83,7 +84,7 @@ def _per_token(decoded: list[Window], pieces: list[list[tuple[int, float]]], nam
     ]
 
 
-def _as_one(decoded: list[Window]) -> Window | None:
+def as_one(decoded: list[Window]) -> Window | None:
     """All repetitions as one window, if there is next to nothing between them."""
     if len(decoded) < 2:
         return None

@@ -59,9 +59,10 @@ def _measurement(metric: str, unit: str, values: Sequence[float], invalid: str) 
 def measure(trace: Trace) -> list[Measurement]:
     """bench_pp, bench_tg, decode_tps (tok/s), ttft, load_time (s): medians over the repetitions of a launch.
 
-    An unfinished trace and one that measured no speed (quality) have none.
+    An unfinished trace and one that measured no speed (quality) have none; nor has sustained load, whose rates
+    are those of a device that heats up (quantfarm.metrics.sustained).
     """
-    if not trace.finished:
+    if not trace.finished or trace.of("sustained"):
         return []
     remark = faults.remark(trace)
     found = [_measurement(name, unit, values, remark) for name, (unit, values) in _repetitions(trace).items() if values]

@@ -78,6 +78,7 @@ REQUIRED: Mapping[str, Mapping[str, Check]] = {
     "loaded": {"backend": _text, "settings": _mapping, "model": _mapping},
     "prefill": {"mode": _mode, "repetition": _count, "tokens": _count, "depth": _count, "seconds": _duration},
     "decode": {"mode": _mode, "repetition": _count},
+    "sustained": dict.fromkeys(("n_prompt", "n_gen", "runs", "more", "most"), _count),
     "sample": {"source": _text, "values": _figures},
     "state": {"source": _text, "states": _texts},
     "memory": {"phase": _text},
