@@ -89,7 +89,7 @@ def sweep(
         tasks_dir: folder of task files; none: from the hub
         n_shot: worked examples before each question of a task
         limit: items of each task; a figure of fewer than all says so
-        build_on: device or tag on which variants are made; empty: this machine
+        build_on: device or tag on which variants are made; none: this machine
         fresh: measure again what is there already
         retries: further attempts after a retryable failure
         limit_s: time limit of one cell in seconds; none: by kind
