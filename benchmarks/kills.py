@@ -86,9 +86,9 @@ def main() -> None:
     print("\n".join(table(farm.kills)))
     print(
         f"{len(farm.kills)} kills, {farm.requests} requests, {farm.cells} cells (simulated, and the reference model's "
-        f"in each third request), {farm.started} runs started by hand, "
-        f"{sum(one.again for one in farm.kills) + farm.left} of them because `up` had gone on three times "
-        "in vain: no cell lost, doubled or run again, no process or lease left"
+        f"in each third request), {farm.started} runs asked for through the API, "
+        f"{sum(one.again for one in farm.kills) + farm.left} of them by a person's hand because `up` had gone on three "
+        "times in vain: no cell lost, doubled or run again, no process or lease left"
     )
     if args.json:
         body = {"kills": [vars(one) for one in farm.kills], "requests": farm.requests, "cells": farm.cells}

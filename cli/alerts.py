@@ -140,7 +140,7 @@ def try_alert(
     else:
         for one in tried:
             _say(one.line)
-    if any(one.state != trying.SENT for one in tried):
+    if not trying.good(tried):
         raise typer.Exit(1)
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli import live
+from cli import live, own_server
 from cli.output import print_json
-from flows import night_measuring, nightly_files, prepare, progress, reaper, settings
+from flows import night_measuring, nightly_files, prepare, progress
 from quantfarm.errors import FarmError
 from quantfarm.nightly import page, verdicts, words
 from quantfarm.nightly.verdicts import NightReport
@@ -51,9 +51,7 @@ def run(
 
 def _flow(home: Home, night: str, watch_list: str, table: live.LiveTable | None) -> str:
     """The flow, with a server of its own where none is set; how it ended. Raises what ended it, where that is ours."""
-    settings.prepare(home)
-    keeper = reaper.start()
-    try:
+    with own_server.ready(home):
         from flows.nightly import nightly as flow  # noqa: PLC0415 - after Prefect's settings
 
         arguments: dict[str, Any] = {"night": night, "watch_list": watch_list, "return_state": True}
@@ -64,14 +62,6 @@ def _flow(home: Home, night: str, watch_list: str, table: live.LiveTable | None)
                 state = flow(**arguments)
         found = getattr(state.data, "result", state.data)  # Prefect may have put it into a record of its own
         error = found if isinstance(found, FarmError) else None
-    except RuntimeError as error:
-        if "connect to ephemeral Prefect API server" in str(error):
-            raise FarmError(f"Prefect's temporary server did not start: {error} Nothing was run.") from error
-        raise
-    finally:
-        settings.stop_temporary_server()
-        if keeper.stdin:
-            keeper.stdin.close()
     if error:
         raise error
     return str(state.message or state.name)

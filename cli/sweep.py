@@ -9,10 +9,10 @@ import httpx
 import typer
 from rich.console import Console
 
-from cli import decide, live, unfinished
+from cli import decide, live, own_server, unfinished
 from cli import request as options
 from cli.output import print_json
-from flows import prepare, progress, reaper, settings
+from flows import prepare, progress, settings
 from quantfarm.errors import FarmError, UsageError
 from quantfarm.sweeps import Sweep
 from storage import sweeps
@@ -55,18 +55,8 @@ def run(home: Home, arguments: dict[str, Any], table: live.LiveTable | None) -> 
     """The flow, with a server of its own where none is set; its counts."""
     # A server of our own does not come back, and one that is gone is not waited for by the minute.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "1")
-    settings.prepare(home)
-    keeper = reaper.start()
-    try:
+    with own_server.ready(home):
         return _called(arguments, table)
-    except RuntimeError as error:
-        if "connect to ephemeral Prefect API server" in str(error):
-            raise FarmError(f"Prefect's temporary server did not start: {error} Nothing was run.") from error
-        raise
-    finally:
-        settings.stop_temporary_server()
-        if keeper.stdin:
-            keeper.stdin.close()
 
 
 def _called(arguments: dict[str, Any], table: live.LiveTable | None) -> dict[str, Any]:

@@ -24,36 +24,37 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(kind)
 
 
-def _dump(kind: type[T], thing: T) -> bytes:
+def dump(kind: type[T], thing: T, schema: int = SCHEMA) -> bytes:
     body = _adapter(kind).dump_python(thing, mode="json")
-    text = json.dumps({"schema": SCHEMA, **body}, ensure_ascii=False, sort_keys=True) + "\n"
+    text = json.dumps({"schema": schema, **body}, ensure_ascii=False, sort_keys=True) + "\n"
     return text.encode("utf-8", "backslashreplace")  # a lone surrogate (from bytes that are no UTF-8) as its escape
 
 
-def _load(kind: type[T], data: bytes) -> T:
+def load(kind: type[T], data: bytes, newest: int = SCHEMA) -> T:
+    """Raises SchemaError or pydantic.ValidationError (both ValueError)."""
     try:
         body: dict[str, Any] = json.loads(data)
         schema = body.pop("schema")
     except (ValueError, KeyError, AttributeError) as error:
         raise SchemaError(f"not a {kind.__name__} file: {error}") from error
-    if schema > SCHEMA:
-        raise SchemaError(f"schema {schema} is newer than this program knows ({SCHEMA}): upgrade quantfarm")
+    if not isinstance(schema, int) or schema > newest:
+        raise SchemaError(f"schema {schema} is newer than this program knows ({newest}): upgrade quantfarm")
     return _adapter(kind).validate_python(body)
 
 
 def dump_landed(landed: Landed) -> bytes:
-    return _dump(Landed, landed)
+    return dump(Landed, landed)
 
 
 def load_landed(data: bytes) -> Landed:
     """Raises SchemaError or pydantic.ValidationError (both ValueError)."""
-    return _load(Landed, data)
+    return load(Landed, data)
 
 
 def dump_artifact(artifact: Artifact) -> bytes:
-    return _dump(Artifact, artifact)
+    return dump(Artifact, artifact)
 
 
 def load_artifact(data: bytes) -> Artifact:
     """Raises SchemaError or pydantic.ValidationError (both ValueError)."""
-    return _load(Artifact, data)
+    return load(Artifact, data)

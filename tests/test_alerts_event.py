@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from flows.alerting import tell
 from quantfarm.nightly.verdicts import dump
 from storage.home import Home
-from tests.alerting import Listener, key, listening, regression, report, silence
+from tests.alerting import Listener, key, listening, regression, report, silence, unchanged
 from tests.conftest import ROOT
 from tests.sweeping import quantfarm
 
@@ -118,6 +119,25 @@ def test_without_a_server_the_event_is_told_to_nobody_and_says_so(home, monkeypa
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     home.mkdir()
     assert "no Prefect server is known here" in quantfarm("nightly", "try-alert", code=1)
+
+
+def test_where_others_are_told_a_server_that_is_not_there_is_no_failure(home, monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    home.mkdir()
+    alerts = home / "alerts.yaml"
+    alerts.write_text("sinks:\n  - {kind: file, path: told.jsonl}\n")
+    rows = json.loads(quantfarm("nightly", "try-alert", "--json"))
+    assert [(row["sink"], row["state"]) for row in rows] == [("file", "sent"), ("event", "not tried")]
+    quantfarm("nightly", "try-alert", "--sink", "event", code=1)
+    alerts.write_text(alerts.read_text() + "  - {kind: event}\n")  # now somebody asked for it
+    assert "event: failed: no Prefect server" in quantfarm("nightly", "try-alert", code=1)
+
+
+def test_a_sink_that_nobody_asked_for_and_that_has_nothing_to_tell_is_silent(home):
+    home.mkdir()
+    assert tell(Home(home), report(unchanged())) == []
+    (home / "alerts.yaml").write_text("sinks:\n  - {kind: event}\n")
+    assert [one.state for one in tell(Home(home), report(unchanged(), night="2026-11-13"))] == ["nothing to tell"]
 
 
 def test_a_server_that_is_gone_fails_nothing(home, monkeypatch):

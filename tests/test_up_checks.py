@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,26 @@ def test_a_server_with_other_settings_is_seen(home: Path, api: Api, served: dict
     """The tests' own server keeps its leases in memory, as Prefect does by default."""
     assert found(home, api, served, "settings").text.startswith("leases are kept in prefect.server.concurrency")
     assert found(home, api, served, "versions").ok
+
+
+@dataclass(frozen=True, slots=True)
+class Serving(Api):
+    """A server that mounts these UIs, and otherwise says what the real one does."""
+
+    uis: tuple[str, ...] = ()
+
+    def ask(self, method: str, path: str, body: object = None, timeout_s: float = 10.0) -> Any:
+        if path == "/ui-settings":
+            return {"available_uis": list(self.uis)}
+        return Api(self.url).ask(method, path, body, timeout_s)
+
+
+def test_a_ui_that_calls_out_is_seen_by_what_is_served(home: Path, api: Api, served: dict[str, Any]) -> None:
+    """Not by the setting `v2_enabled`: it only chooses which of those mounted comes first."""
+    text = {
+        uis: found(home, Serving(api.url, uis), served, "settings").text for uis in ((), ("v1",), ("v1", "v2"), ("v2",))
+    }
+    assert [uis for uis, said in text.items() if "UI V2" in said] == [("v1", "v2"), ("v2",)]
 
 
 def test_a_server_that_does_not_answer_makes_every_question_wrong_and_raises_nothing(home: Path) -> None:

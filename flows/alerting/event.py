@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from uuid import NAMESPACE_URL, uuid5
 
 from flows.alerting.sinks import NotSent, Settings, shown, tried
@@ -25,6 +25,10 @@ RELATED = 80
 ROWS = 50
 
 
+class NoServer(NotSent):
+    """There is no server that could be told."""
+
+
 class Event(Settings):
     kind: Literal["event"] = "event"
 
@@ -32,6 +36,12 @@ class Event(Settings):
         """Posted and answered, where Prefect's own `emit_event` hands it to a thread and may lose it."""
         tried(lambda: _post(_events(message)))
         return ""
+
+
+class Implied(Event):
+    """There although alerts.yaml does not name it: where there is no server, nobody misses it."""
+
+    implied: ClassVar[bool] = True
 
 
 def _events(message: Message) -> list[dict[str, Any]]:
@@ -97,7 +107,7 @@ def _post(events: list[dict[str, Any]]) -> None:
     from prefect.events.schemas.events import Event as Schema  # noqa: PLC0415
 
     if not FlowRunContext.get() and not os.environ.get("PREFECT_API_URL"):
-        raise NotSent("no Prefect server is known here: set PREFECT_API_URL, or let the nightly run tell it")
+        raise NoServer("no Prefect server is known here: set PREFECT_API_URL, or let the nightly run tell it")
     import httpx  # noqa: PLC0415 - Prefect's own
 
     at = datetime.now(UTC).isoformat()

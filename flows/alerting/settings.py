@@ -39,6 +39,7 @@ SINKS: dict[str, str] = {
     "file": "flows.alerting.file:File",
     "event": "flows.alerting.event:Event",
 }
+IMPLIED = "flows.alerting.event:Implied"
 KEYS = ("sinks", "events")
 #: How keys end that name an environment variable.
 NAMES_A_VARIABLE = "_env"
@@ -68,7 +69,7 @@ def read(home: Home) -> list[Sink]:
         raise UsageError(f"{file}: `sinks` is a list, each with its kind: {', '.join(SINKS)}")
     sinks = [_sink(one, f"{file}, sink {number}") for number, one in enumerate(given, 1)]
     if events and not any(one.kind == "event" for one in sinks):
-        sinks.append(tables.load(SINKS, "event", "sink")(kind="event", name="event"))
+        sinks.append(tables.load({"event": IMPLIED}, "event", "sink")(name="event"))
     for name, n in Counter(one.name for one in sinks).items():
         if n > 1:
             raise UsageError(f"{file}: {n} sinks are called '{name}': give each a `name` of its own")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,7 +39,8 @@ class NotSent(FarmError):
 class Sink(Protocol):
     """`again`: a sending of before was cut off, and may have arrived.
 
-    `send` gives back what a person should know although it was sent. Raises NotSent.
+    `implied`: nobody asked for it in alerts.yaml. `send` gives back what a person should know although it was sent.
+    Raises NotSent.
     """
 
     @property
@@ -48,6 +49,9 @@ class Sink(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def implied(self) -> bool: ...
+
     def send(self, home: Home, message: Message, *, again: bool) -> str: ...
 
 
@@ -55,6 +59,7 @@ class Settings(BaseModel):
     """What all sinks of alerts.yaml share. Secrets are names of environment variables, never values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    implied: ClassVar[bool] = False
 
     name: str = Field("", description="what listings call it; default: its kind", max_length=60)
 

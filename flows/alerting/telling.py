@@ -46,8 +46,9 @@ def tell(home: Home, report: NightReport, links: Links | None = None) -> list[Se
         alerts = Alerts(home)
         with alerts.telling():
             alerts.add(night_row(alerts.standing(), report, [one.name for one in sinks]))
-            sent = [_tell(home, alerts, one, report, links or Links()) for one in sinks]
-            return [*sent, *_without_sinks(alerts, sinks, report)]
+            sent = [(one, _tell(home, alerts, one, report, links or Links())) for one in sinks]
+            told = [how for one, how in sent if not (one.implied and how.state == NOTHING)]
+            return [*told, *_without_sinks(alerts, sinks, report)]
     except (FarmError, OSError) as error:
         return [Sent(sink="", state=FAILED, reason=shown(error))]
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+from collections.abc import Sequence
 
 from flows import settings as prefect_settings
 from flows.alerting import settings
+from flows.alerting.event import NoServer
 from flows.alerting.sinks import NotSent, Sink
 from flows.alerting.telling import FAILED, SENT, Sent
 from flows.up import state
 from quantfarm.errors import UsageError, unknown
 from quantfarm.nightly.message import Message, trial
 from storage.home import Home
+
+#: Nobody asked for it, and it cannot be done here.
+NOT_TRIED = "not tried"
 
 
 def try_all(home: Home, name: str = "") -> list[Sent]:
@@ -26,7 +31,13 @@ def try_all(home: Home, name: str = "") -> list[Sent]:
     _server_of_up(home)
     prefect_settings.prepare(home)
     message = trial(f"{_user()} at {socket.gethostname()}")
-    return [_try(home, one, message) for one in sinks if name in ("", one.name)]
+    asked = [one for one in sinks if name in ("", one.name)]
+    return [_try(home, one, message, alone=len(asked) == 1) for one in asked]
+
+
+def good(tried: Sequence[Sent]) -> bool:
+    """Every sink that was tried took it, and one was."""
+    return {one.state for one in tried} - {NOT_TRIED} == {SENT}
 
 
 def _server_of_up(home: Home) -> None:
@@ -38,11 +49,12 @@ def _server_of_up(home: Home) -> None:
         os.environ["PREFECT_API_URL"] = f"{url.removesuffix('/api')}/api"
 
 
-def _try(home: Home, sink: Sink, message: Message) -> Sent:
+def _try(home: Home, sink: Sink, message: Message, *, alone: bool) -> Sent:
     try:
         remark = sink.send(home, message, again=False)
     except NotSent as error:
-        return Sent(sink=sink.name, state=FAILED, reason=str(error))
+        nobodys = sink.implied and isinstance(error, NoServer) and not alone
+        return Sent(sink=sink.name, state=NOT_TRIED if nobodys else FAILED, reason=str(error))
     return Sent(sink=sink.name, state=SENT, reason=remark)
 
 

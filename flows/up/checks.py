@@ -10,7 +10,7 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from flows import automations, deployments, settings
-from flows.up.api import Api, NoAnswer
+from flows.up.api import Api, NoAnswer, Refused
 from storage.home import Home
 
 #: A run is made some time before it is due, and starts some seconds late.
@@ -159,10 +159,18 @@ def _settings(at: Looked) -> tuple[bool, str]:
     told = at.api.get("/admin/settings")["server"]
     storage = settings.SERVER["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
     wrong = ["it sends analytics"] if told["analytics_enabled"] else []
-    wrong += ["its UI V2 is on, which calls out"] if told["ui"].get("v2_enabled") else []
+    wrong += ["its UI V2 is served, which calls out"] if "v2" in _uis(at.api) else []
     if told["concurrency"]["lease_storage"] != storage:
         wrong.append(f"leases are kept in {told['concurrency']['lease_storage']}, which a restart loses")
     return not wrong, "; ".join(wrong) or "offline, no analytics, leases on disk"
+
+
+def _uis(api: Api) -> list[str]:
+    """The UIs that a browser can come to: what the server mounts, whatever its settings say."""
+    try:
+        return list(replace(api, url=api.url.removesuffix("/api")).get("/ui-settings")["available_uis"])
+    except Refused:  # a server of the API alone
+        return []
 
 
 def _room(at: Looked) -> tuple[bool, str]:

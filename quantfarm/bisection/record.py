@@ -5,13 +5,10 @@ Nothing that follows from the values is kept: a bisection that was cut off goes 
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
 
-from pydantic import TypeAdapter
-
+from quantfarm import codec
 from quantfarm.bisection.ratios import Measured, Ratio, Says, reproduced
 from quantfarm.bisection.search import Answer, Search, Trial
 from quantfarm.nightly.series import SeriesKey
@@ -136,17 +133,10 @@ class Record:
         return self.bad.ratio
 
 
-_RECORD = TypeAdapter(Record)
-
-
 def dump(record: Record) -> bytes:
-    return (json.dumps({"schema": SCHEMA, **asdict(record)}, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    return codec.dump(Record, record, SCHEMA)
 
 
 def load(data: bytes) -> Record:
     """Raises ValueError for what is no bisection, or newer than this program knows."""
-    body: dict[str, Any] = json.loads(data)
-    schema = body.pop("schema", None)
-    if not isinstance(schema, int) or schema > SCHEMA:
-        raise ValueError(f"schema {schema} is newer than this program knows ({SCHEMA}): upgrade quantfarm")
-    return _RECORD.validate_python(body)
+    return codec.load(Record, data, SCHEMA)

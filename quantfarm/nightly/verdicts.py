@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
-from pydantic import TypeAdapter
-
+from quantfarm import codec
 from quantfarm.nightly.series import SeriesKey
 
 #: Version of the files; a reader refuses what is newer than it knows.
@@ -109,17 +106,10 @@ class NightReport:
         return [one for one in self.verdicts if one.kind is Kind.IMPROVEMENT]
 
 
-_REPORT = TypeAdapter(NightReport)
-
-
 def dump(report: NightReport) -> bytes:
-    return (json.dumps({"schema": SCHEMA, **asdict(report)}, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    return codec.dump(NightReport, report, SCHEMA)
 
 
 def load(data: bytes) -> NightReport:
     """Raises ValueError for what is no report, or newer than this program knows."""
-    body: dict[str, Any] = json.loads(data)
-    schema = body.pop("schema", None)
-    if not isinstance(schema, int) or schema > SCHEMA:
-        raise ValueError(f"schema {schema} is newer than this program knows ({SCHEMA}): upgrade quantfarm")
-    return _REPORT.validate_python(body)
+    return codec.load(NightReport, data, SCHEMA)

@@ -9,13 +9,12 @@ from typing import Any
 import plotext
 from rich.text import Text
 
+from quantfarm.report.canvas import NARROWEST, drawn
 from quantfarm.report.figures import NAMES, number
 from quantfarm.report.labels import Box, Label, place
 from quantfarm.report.palette import colour
 from quantfarm.statistics.frontier import Frontier, Standing
 
-#: Narrower than this it cannot be read: no chart is drawn.
-NARROWEST = 50
 #: A character cell in the pixels that labels are placed in.
 CELL = (8.0, 16.0)
 Range = tuple[float, float]
@@ -25,16 +24,7 @@ def chart(frontier: Frontier, *, width: int = 80, height: int = 20, colours: boo
     """● on the frontier, ○ not. Empty when nothing can be compared or `width` is too narrow to read."""
     if not frontier.standings or width < NARROWEST:
         return Text("")
-    figure: Any = plotext.figure  # there is one per process: cleared before and after
-    figure.clear()
-    try:
-        plotext.terminal.limit(False, False)  # the size asked for, whatever terminal this is
-        _draw(figure, frontier, width, height)
-        drawn = str(figure.build())
-    finally:
-        figure.clear()
-        plotext.terminal.clear()
-    return Text.from_ansi(drawn) if colours else Text(Text.from_ansi(drawn).plain)
+    return drawn(lambda figure: _draw(figure, frontier, width, height), width, height, colours=colours)
 
 
 def _draw(figure: Any, frontier: Frontier, width: int, height: int) -> None:
@@ -43,8 +33,6 @@ def _draw(figure: Any, frontier: Frontier, width: int, height: int) -> None:
         (s.candidate.figures[frontier.speed].value, -s.candidate.figures[frontier.quality].value) for s in shown
     ]  # quality is drawn upside down: up is better
     across, up = (_room([p[axis] for p in points], room) for axis, room in ((0, 0.1), (1, 0.12)))
-    figure.theme("colorless")
-    figure.plot_size(width, height)
     gutter = _ruler(figure, "y", up, max(2, height // 5), -1)
     _ruler(figure, "x", across, max(2, width // 14), 1)
     figure.label("decode speed (tok/s) →", "x")

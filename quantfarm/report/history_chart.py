@@ -9,9 +9,9 @@ import plotext
 from rich.text import Text
 
 from quantfarm.nightly.history import History
+from quantfarm.report.canvas import NARROWEST, drawn
 from quantfarm.report.figures import number
 
-NARROWEST = 50
 #: Dates below the axis: one for so many characters.
 APART = 16
 ROWS = 4
@@ -22,16 +22,7 @@ def chart(history: History, *, width: int = 80, height: int = 16, colours: bool 
     """Empty where there is nothing to draw, or `width` is too narrow to read."""
     if not history.points or width < NARROWEST:
         return Text("")
-    figure: Any = plotext.figure  # there is one per process: cleared before and after
-    figure.clear()
-    try:
-        plotext.terminal.limit(False, False)  # the size asked for, whatever terminal this is
-        _draw(figure, history, width, height)
-        drawn = str(figure.build())
-    finally:
-        figure.clear()
-        plotext.terminal.clear()
-    return Text.from_ansi(drawn) if colours else Text(Text.from_ansi(drawn).plain)
+    return drawn(lambda figure: _draw(figure, history, width, height), width, height, colours=colours)
 
 
 def _draw(figure: Any, history: History, width: int, height: int) -> None:
@@ -39,8 +30,6 @@ def _draw(figure: Any, history: History, width: int, height: int) -> None:
     values = [point.value for point in history.points]
     low, high = min(values), max(values)
     room = 0.1 * (high - low) or 0.05 * abs(high) or 1.0
-    figure.theme("colorless")
-    figure.plot_size(width, height)
     figure.ruler("x").lim(-1, len(history.nights))
     figure.ruler("y").lim(low - room, high + room)
     _ticks(figure, history, width, (low, high))
