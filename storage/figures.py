@@ -13,6 +13,8 @@ ENOUGH = 6
 NO_INTERVAL = f"no 95 % interval below {ENOUGH} launches"
 #: What a quality cell's own interval covers (its estimate ± 1.96 standard errors).
 OWN_COVERAGE = 0.95
+#: Kinds whose launch is long, or compares within itself: its own interval is shown where there is one launch.
+PAIRED_OR_LONG = frozenset({"sustained", "speculative"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +49,9 @@ def join(runs: Sequence[Run], metric: str) -> Joined | None:
 
 
 def _is_own(run: Run, used: Sequence[Figure]) -> bool:
-    """A quality cell is measured in one launch, whose own interval is over its tokens."""
-    return run.kind == "quality" and len(used) == 1
+    """A quality cell is measured in one launch, whose own interval is over its tokens; the steady rate of one
+    sustained launch has its runs', a speculative one its pairs'. Several launches are the replicates."""
+    return len(used) == 1 and (run.kind == "quality" or (run.kind in PAIRED_OR_LONG and used[0].low is not None))
 
 
 def _own(figure: Figure) -> Summary:

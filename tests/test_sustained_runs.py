@@ -87,6 +87,8 @@ def test_no_steady_number_of_them_is_in_the_store_either(farm: Mapping[str, str]
     rows = json.loads(quantfarm("results", "--json", **farm))
     steady = {row["device"] for row in rows if row["metric"] in STEADY}
     assert steady == {"throttling"}
+    (rate,) = (row for row in rows if row["metric"] == "sustained_steady")
+    assert (rate["low"], rate["high"], rate["n"]) == pytest.approx((25.0, 25.0, 8))
     why = {row["device"]: row["reason"] for row in rows if row["metric"] == "not_steady"}
     assert "the rate" in why["slowing"]
     assert "still rising" in why["warming"]
