@@ -17,7 +17,7 @@ from quantfarm.models.source import ModelSource
 from quantfarm.toolchain import cache
 from quantfarm.toolchain.news import Step, Tell, nobody
 
-__all__ = ["REFERENCE", "ModelSource", "gguf_file", "inspect", "is_here", "published", "resolve"]
+__all__ = ["REFERENCE", "ModelSource", "converted", "gguf_file", "inspect", "is_here", "published", "resolve"]
 
 #: The model that is bundled with the project.
 REFERENCE = "reference"
@@ -60,12 +60,22 @@ def gguf_file(source: ModelSource, tell: Tell = nobody) -> Path:
     if source.format == "gguf":
         assert source.path
         return source.path
-    made_by = f"{source.id} {source.name} {toolchain.version()}"
-    out = cache.folder("converted") / f"{hashlib.sha256(made_by.encode()).hexdigest()}.gguf"
+    out = _converted(source)
     with cache.locked(out.with_suffix(".lock"), lambda note: tell(Step(what="wait", note=note))):
         if not out.exists():
             toolchain.convert(folder_path(source, tell), out, source.name, tell)
     return out
+
+
+def converted(source: ModelSource) -> Path | None:
+    """The GGUF of a source where it is here already."""
+    path = source.path if source.format == "gguf" else _converted(source)
+    return path if path and path.exists() else None
+
+
+def _converted(source: ModelSource) -> Path:
+    made_by = f"{source.id} {source.name} {toolchain.version()}"
+    return cache.folder("converted") / f"{hashlib.sha256(made_by.encode()).hexdigest()}.gguf"
 
 
 def published(source: ModelSource) -> ModelSource | None:

@@ -1,0 +1,112 @@
+"""What a runtime's process holds with almost no model in it: measured once for each build on this machine, and kept.
+
+A model of one layer and 32 words is run as any other is; what its weights, cache and activations need is taken off.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agents import agent
+from flows import devices
+from flows.fits import asking
+from quantfarm import suites
+from quantfarm.errors import FarmError
+from quantfarm.memory_model import compute, contexts
+from quantfarm.memory_model.parts import MIB
+from quantfarm.metrics.memory import measure
+from quantfarm.nouns import Cell, DeviceProfile, Recipe, Variant, Workload, digest, metric_of
+from quantfarm.runtimes import runtime
+from storage import atomic
+from storage.home import Home
+
+LAUNCHES = 3
+#: Of the file's name: another way of measuring is another file.
+WAY = 1
+LIMIT_S = 120.0
+#: Few tokens: what they need is a tenth of a MiB. Enough of them that a sampler has seen the process.
+SIZES = {"kind": "bench", "n_prompt": 16, "n_gen": 16, "repetitions": 3, "threads": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """`mib` resident without a model, the median of `launches`; `rearranged`: types that llama.cpp keeps a second
+    copy of on this machine."""
+
+    runtime: str
+    build: str
+    mib: float
+    launches: tuple[float, ...]
+    rearranged: tuple[str, ...]
+    measured_at: str
+
+
+def of(home: Home, name: str) -> Process:
+    """Of a runtime that reads GGUF, as it is kept or measured now. Raises FarmError where it cannot be measured."""
+    here, under = devices.known(home)[devices.LOCAL], runtime(name)
+    path = home.folder("fits") / f"{digest([WAY, name, under.build(), here.chip, here.platform, here.cores])}.json"
+    if known := _kept(path):
+        return known
+    found = _measured(home, here, name)
+    atomic.write_atomic(path, json.dumps(asdict(found)).encode())
+    return found
+
+
+def _kept(path: Path) -> Process | None:
+    try:
+        content = json.loads(path.read_bytes())
+        return Process(**content | {key: tuple(content[key]) for key in ("launches", "rearranged")})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _measured(home: Home, here: DeviceProfile, name: str) -> Process:
+    probe = asking.ask(home, {"kind": "probe", "out": str(home.folder("fits"))}, "probe").first("result")
+    work = suites.workload(SIZES, {})
+    model = Path(probe["model"])
+    try:
+        besides = _besides(home, model, work)
+        peaks = [_peak(here, name, work, model) - besides for _ in range(LAUNCHES)]
+    finally:
+        model.unlink(missing_ok=True)
+    return Process(
+        runtime=name,
+        build=runtime(name).build(),
+        mib=statistics.median(peaks),
+        launches=tuple(peaks),
+        rearranged=tuple(probe["repacked"]),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _besides(home: Home, model: Path, work: Workload) -> float:
+    """MiB of the probe's own weights, cache and activations."""
+    uses = contexts.uses(work)
+    said = asking.buffers(home, model, [use.context for use in uses])
+    each = [
+        said.buffers[use.context].kv + compute.resident(use, said.shape, "F16", said.buffers[use.context].compute)
+        for use in uses
+    ]
+    return max(each) + model.stat().st_size / MIB + said.held
+
+
+def _peak(here: DeviceProfile, name: str, work: Workload, model: Path) -> float:
+    """MiB of one launch. Raises FarmError."""
+    under = runtime(name)
+    recipe = Recipe(source="probe", quantizer="as_is", quant="F16")
+    variant = Variant(model="probe", format="gguf", quant="F16", recipe=recipe)
+    cell = Cell(profile=here, variant=variant, runtime=name, build=under.build(), workload=work)
+    files: Mapping[str, str] = {key: str(path) for key, path in under.files(cell).items()} | {"model": str(model)}
+    lines: list[str] = []
+    left = agent(here).run(under.command(cell, files), on_line=lines.append, limit_s=LIMIT_S)
+    trace = under.parse(lines)
+    found = metric_of(measure(trace), "resident_peak") if trace.finished else None
+    if found is None:
+        why = trace.first("end").get("error") or left.reason or left.stderr.strip()[-300:] or "it said no memory"
+        raise FarmError(f"what {name}'s process holds could not be measured: {why}")
+    return found.value
