@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from quantfarm.errors import FarmError, UsageError
 from quantfarm.nouns import Cell, DeviceProfile, Variant, Workload
 from quantfarm.registration import Needs, Presence, Python
 from quantfarm.runtimes import TABLE, Runtime, runtime
+from quantfarm.toolchain import environments
+from quantfarm.toolchain.conversion import requirements
 
 LIMIT_S = 60.0
 #: About: llama-cpp-python is compiled where there is no wheel for the device.
@@ -22,12 +24,21 @@ ENVIRONMENT_S = 600.0
 FOLDER = "~/.cache/quantfarm"
 
 
+#: Runtimes with an environment of their own -> whether a device is what they are for. What it is not for is made
+#: only by hand: PyTorch is a gigabyte.
+WORTH: Mapping[str, Callable[[DeviceProfile], bool]] = {
+    "mlx": lambda profile: profile.platform == "macos-arm64",
+    "transformers": lambda profile: any("NVIDIA" in name for name in profile.accelerators),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """`python`: the interpreter on the device that a runtime there needs; empty where none does."""
+    """`options`: the interpreters on the device that its runtimes need, by the profile's options: `python`, and
+    `python_RUNTIME` of one that has its own."""
 
     presences: tuple[Presence, ...]
-    python: str = ""
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def runtimes(self) -> tuple[str, ...]:
@@ -38,15 +49,15 @@ class Found:
         return {one.runtime: one.build for one in self.presences if one.build}
 
 
-#: Makes an environment with packages on the device; the path of its Python.
-Make = Callable[[Needs], str]
+#: Makes an environment for a runtime on the device; the path of its Python.
+Make = Callable[[Runtime, Needs], str]
 
 
 def find(
     agent: Agent, profile: DeviceProfile, variant: Variant, tools: Mapping[str, Any], make: Make | None = None
 ) -> Found:
     """Asks a device for each runtime of the table. `profile`: what is known of it so far; `tools` as quantfarm.facts
-    gives them; `make` is asked for an environment where its Python lacks something. Raises AgentError."""
+    gives them; `make` is asked for an environment where a Python lacks something. Raises AgentError."""
     if profile.simulated:  # it plays what a device is measured under by default
         return Found(
             presences=tuple(
@@ -54,31 +65,44 @@ def find(
             )
         )
     wanted = {name: _files(runtime(name), profile, variant) for name in TABLE}
-    needed = {name: _needs(files) for name, files in wanted.items() if isinstance(files, Mapping)}
-    everything = _together([one for one in needed.values() if one])
-    python = ask_python(agent, python_path(profile, tools), everything)
-    if make and everything.packages and registration.python_lacks(python, everything):
-        python = ask_python(agent, make(everything), everything)
-    presences = tuple(
-        Presence(runtime=name, lacks=files)
-        if isinstance(files, str)
-        else _present(runtime(name), profile, needed[name], python, tools)
-        for name, files in wanted.items()
-    )
-    uses = any(one.build and needed[one.runtime] for one in presences)
-    return Found(presences=presences, python=python.path if uses and python.path != _own(profile) else "")
+    presences: list[Presence] = []
+    options: dict[str, str] = {}
+    for name, files in wanted.items():
+        under = runtime(name)
+        if isinstance(files, str):
+            presences.append(Presence(runtime=name, lacks=files))
+            continue
+        needs, python = _needs(files), Python(path="")
+        if needs:
+            python = _python(agent, under, profile, tools, needs, make)
+        presences.append(_present(under, profile, needs, python, tools))
+        if needs and presences[-1].build and python.path != _own(profile, under):
+            options[f"python_{name}" if under.environment else "python"] = python.path
+    return Found(presences=tuple(presences), options=options)
+
+
+def _python(
+    agent: Agent, under: Runtime, profile: DeviceProfile, tools: Mapping[str, Any], needs: Needs, make: Make | None
+) -> Python:
+    """The interpreter of a runtime on the device; made where it lacks something and may be."""
+    python = ask_python(agent, python_path(profile, tools, under), needs)
+    worth = not under.environment or WORTH.get(under.environment, lambda _: False)(profile)
+    if make and worth and needs.packages and registration.python_lacks(python, needs):
+        python = ask_python(agent, make(under, needs), needs)
+    return python
 
 
 def environment(agent: Agent, told: Teller, stopped: Callable[[], bool]) -> Make:
     """Makes it with agents.environments, in the folder that the agent keeps files in."""
 
-    def make(needs: Needs) -> str:
-        from agents import environments  # noqa: PLC0415 - only where somebody asks
+    def make(under: Runtime, needs: Needs) -> str:
+        from agents import environments as there  # noqa: PLC0415 - only where somebody asks
 
-        told.step("making an environment for its Python runtimes (llama.cpp is compiled there)", ENVIRONMENT_S)
-        return environments.environment(
+        what = "an environment" if under.environment else "an environment (llama.cpp is compiled there)"
+        told.step(f"making {what} for {under.name}", ENVIRONMENT_S)
+        return there.environment(
             agent,
-            [f"{name}>={least}" for name, least in needs.packages.items()],
+            needs.requirements,
             folder=str(getattr(agent, "folder", FOLDER)),
             python=str(dict(agent.profile.options).get("python") or ""),
             oldest=needs.python,
@@ -88,15 +112,25 @@ def environment(agent: Agent, told: Teller, stopped: Callable[[], bool]) -> Make
     return make
 
 
-def python_path(profile: DeviceProfile, tools: Mapping[str, Any]) -> str:
-    """The interpreter to use: the one given, this program's own on this machine, else what the device calls python3."""
-    given = str(dict(profile.options).get("python") or "")
-    return given or _own(profile) or str(tools.get("python3", {}).get("path", ""))
+def python_path(profile: DeviceProfile, tools: Mapping[str, Any], under: Runtime) -> str:
+    """The interpreter to use: the one given for this runtime, the one given, this program's own on this machine
+    (of a runtime with an environment: that one), else what the device calls python3."""
+    options = dict(profile.options)
+    given = str(options.get(f"python_{under.name}") or "")
+    if under.environment and profile.kind == "local":
+        return given or _own(profile, under)
+    given = given or str(options.get("python") or "")
+    return given or _own(profile, under) or str(tools.get("python3", {}).get("path", ""))
 
 
-def _own(profile: DeviceProfile) -> str:
-    """The interpreter that runtimes take where none is named."""
-    return sys.executable if profile.kind == "local" else ""
+def _own(profile: DeviceProfile, under: Runtime) -> str:
+    """The interpreter that a runtime takes where none is named; empty where there is none."""
+    if profile.kind != "local":
+        return ""
+    if not under.environment:
+        return sys.executable
+    made = environments.made(under.environment, requirements(under.runner))
+    return str(environments.python_of(made)) if made else ""
 
 
 def ask_python(agent: Agent, path: str, needs: Needs) -> Python:
@@ -110,7 +144,9 @@ def ask_python(agent: Agent, path: str, needs: Needs) -> Python:
 
 def _together(needs: Sequence[Needs]) -> Needs:
     packages = {name: least for one in needs for name, least in one.packages.items()}
-    return Needs(python=max((one.python for one in needs), key=_numbers, default=""), packages=packages)
+    lines = tuple(dict.fromkeys(line for one in needs for line in one.requirements))
+    python = max((one.python for one in needs), key=_numbers, default="")
+    return Needs(python=python, packages=packages, requirements=lines)
 
 
 def _files(under: Runtime, profile: DeviceProfile, variant: Variant) -> Mapping[str, Path] | str:
@@ -139,15 +175,20 @@ def _present(
     under: Runtime, profile: DeviceProfile, needs: Needs | None, python: Python, tools: Mapping[str, Any]
 ) -> Presence:
     if needs and (lacks := registration.python_lacks(python, needs)):
-        return Presence(runtime=under.name, lacks=lacks + _remedy(profile, tools))
+        return Presence(runtime=under.name, lacks=lacks + _remedy(profile, tools, under))
     if needs and needs.packages:
-        name = next(iter(needs.packages))
+        name = str(getattr(under, "package", "")) or next(iter(needs.packages))
         return Presence(runtime=under.name, build=f"{name} {python.packages[name]}")
     build = _build(under, profile)
     return Presence(runtime=under.name, build=build, lacks="" if build else "it does not say which build it is")
 
 
-def _remedy(profile: DeviceProfile, tools: Mapping[str, Any]) -> str:
+def _remedy(profile: DeviceProfile, tools: Mapping[str, Any], under: Runtime) -> str:
+    if under.environment:
+        by_hand = f"`--option python_{under.name}=PATH` names one"
+        if profile.kind == "local":
+            return f": a sweep on `local` makes its environment, or {by_hand}"
+        return f": `--environment` makes one, {by_hand}" if WORTH[under.environment](profile) else f": {by_hand}"
     if profile.kind == "local":
         return ": install it there"
     if "uv" in tools or tools.get("python3", {}).get("venv"):

@@ -182,7 +182,7 @@ def _look(
     if not found.runtimes:
         lacking = "; ".join(f"{one.runtime}: {one.lacks}" for one in found.presences)
         raise FarmError(f"{draft.name} was reached, but nothing there can measure ({lacking})")
-    options = dict(profile.options) | ({"python": found.python} if found.python else {})
+    options = dict(profile.options) | dict(found.options)
     changed = {"runtimes": found.runtimes, "builds": parameters(found.builds), "options": parameters(options)}
     return replace(profile, **changed), found
 

@@ -20,6 +20,8 @@ VERSION = re.compile(r"[0-9][0-9A-Za-z.+!-]{0,39}")
 #: PEP 723: what a program needs, declared in its own file.
 BLOCK = re.compile(r"(?m)^# /// script\s*$\n(?P<body>(?:^#.*$\n)+?)^# ///\s*$")
 AT_LEAST = re.compile(r"\s*(?P<name>[A-Za-z0-9._-]+)?\s*>=\s*(?P<version>[0-9.]+)\s*")
+#: A version that environments are made with; a device may have another (a PyTorch for its own CUDA).
+EXACTLY = re.compile(r"\s*(?P<name>[A-Za-z0-9._-]+)\s*==\s*[0-9.]+\s*")
 
 #: For a device's Python: prints one JSON line. Old Pythons must understand it too.
 ASK_PYTHON = """
@@ -40,10 +42,14 @@ print(json.dumps({"python": ".".join(map(str, sys.version_info[:3])), "packages"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """Of a runner: the least Python, and packages with their least versions."""
+    """Of a runner: the least Python, and packages with their least versions (empty: any).
+
+    `requirements`: all that it declares, as written, those of one platform alone among them.
+    """
 
     python: str = ""
     packages: Mapping[str, str] = field(default_factory=dict[str, str])
+    requirements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +91,11 @@ def needs(program: Path) -> Needs:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{program}: its requirements cannot be read: {error}") from error
     python = AT_LEAST.fullmatch(str(declared.get("requires-python", "")))
-    asked = [AT_LEAST.fullmatch(str(one)) for one in declared.get("dependencies", [])]
-    packages = {match["name"]: match["version"] for match in asked if match and match["name"]}
-    return Needs(python=python["version"] if python else "", packages=packages)
+    lines = tuple(str(one) for one in declared.get("dependencies", []))
+    least = [match for one in lines if (match := AT_LEAST.fullmatch(one)) and match["name"]]
+    packages = {match["name"]: "" for one in lines if (match := EXACTLY.fullmatch(one))}
+    packages |= {match["name"]: match["version"] for match in least}
+    return Needs(python=python["version"] if python else "", packages=packages, requirements=lines)
 
 
 def read_python(path: str, lines: Iterable[str]) -> Python:

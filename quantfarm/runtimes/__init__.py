@@ -16,6 +16,8 @@ TABLE: dict[str, str] = {
     "llama_cpp": "quantfarm.runtimes.llama_cpp:LlamaCpp",
     "llama_bench": "quantfarm.runtimes.llama_bench:LlamaBench",
     "llama_native": "quantfarm.runtimes.llama_native:LlamaNative",
+    "mlx": "quantfarm.runtimes.mlx:Mlx",
+    "transformers": "quantfarm.runtimes.transformers:Transformers",
 }
 
 
