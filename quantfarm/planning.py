@@ -11,6 +11,7 @@ from quantfarm import axes, fits, suites
 from quantfarm.errors import UsageError
 from quantfarm.nouns import Cell, DeviceProfile, Plan, Recipe, Scalar, Skip, Variant, Workload, parameters
 from quantfarm.quantizers import AS_IS, Quantizer, asked
+from quantfarm.quantizers.gguf import WITH_IMATRIX
 from quantfarm.runtimes import TABLE as RUNTIMES
 from quantfarm.runtimes import Runtime, runtime
 from quantfarm.sweeps import DEFAULT_QUANTS, Sweep
@@ -174,16 +175,14 @@ def check(sweep: Sweep) -> None:
     """Mistakes that need no model to be found. Raises UsageError for unknown quants, runtimes and axes."""
     for name in sweep.wanted_runtimes:
         runtime(name)
-    for name in sweep.wanted_quants:
-        if name not in UNQUANTIZED and name not in READ_ONLY:
-            asked(name)
+    _made(sweep)
     axes.checked(sweep.axes)
 
 
 def environments(sweep: Sweep, profiles: Sequence[DeviceProfile]) -> list[Quantizer | Runtime]:
     """Whose Python environments this machine needs before a plan can name their versions: quantizers', and the
     runtimes' that a device without runtimes of its own would be measured under."""
-    made_by = [asked(name)[0] for name in sweep.wanted_quants if name not in READ_ONLY]
+    made_by = [one for one, _, _ in _made(sweep)]
     named = [runtime(name) for name in sweep.wanted_runtimes]
     if not named:
         read = {one.format for one in made_by}
@@ -195,7 +194,12 @@ def environments(sweep: Sweep, profiles: Sequence[DeviceProfile]) -> list[Quanti
 
 def _made(sweep: Sweep) -> list[tuple[Quantizer, str, dict[str, Scalar]]]:
     """What the request says is made; none where the model says what its usual quantizations are."""
-    return [asked(name) for name in sweep.wanted_quants if name not in READ_ONLY]
+    return [asked(name) for name in sweep.wanted_quants if name not in _as_given(sweep)]
+
+
+def _as_given(sweep: Sweep) -> frozenset[str]:
+    """Quantizations by which a request can name only what its GGUF is already: nobody makes them, or nobody so."""
+    return READ_ONLY | frozenset(WITH_IMATRIX) if sweep.model.endswith(".gguf") else READ_ONLY
 
 
 def calibrated(sweep: Sweep) -> bool:
@@ -209,7 +213,7 @@ def calibrated(sweep: Sweep) -> bool:
 def sources(sweep: Sweep) -> dict[str, bool]:
     """Which files of a model a request needs: its `gguf` (a published model is converted), its `folder`."""
     wanted = {made_by.source for made_by, _, _ in _made(sweep)}
-    usual = not sweep.wanted_quants or any(name in READ_ONLY for name in sweep.wanted_quants)
+    usual = not sweep.wanted_quants or any(name in _as_given(sweep) for name in sweep.wanted_quants)
     return {"gguf": usual or "gguf" in wanted, "folder": "hf" in wanted}
 
 

@@ -3,6 +3,8 @@
     python -P quantize_gguf.py --request '{"source": …, "out": …, "quant": "Q4_K_M", "threads": 2}'
     python -P quantize_gguf.py --request '{"kind": "inspect", "source": …}'
 
+`"imatrix": PATH` of a request: the importance matrix (a GGUF, as llama-imatrix writes it) that weights are rounded by.
+
 The result is read from the file that was written, not from what was asked for.
 Needs llama-cpp-python >= 0.3.36.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import hashlib
 import json
 import math
 import mmap
@@ -29,23 +32,27 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-#: llama.h, enum llama_ftype: those that need no importance matrix.
+#: llama.h, enum llama_ftype: those that are made here.
 FTYPES = {
     "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11,
     "Q3_K_M": 12, "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18,
     "IQ4_NL": 25, "IQ3_S": 26, "IQ3_M": 27, "IQ4_XS": 30, "BF16": 32,
+    "IQ2_XXS": 19, "IQ2_XS": 20, "IQ3_XS": 22, "IQ3_XXS": 23, "IQ1_S": 24, "IQ2_S": 28, "IQ2_M": 29, "IQ1_M": 31,
 }  # fmt: skip
 #: Names of file types that are read but not made here.
 OTHER_FTYPES = {
-    19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 28: "IQ2_S", 29: "IQ2_M",
-    31: "IQ1_M", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
+    21: "Q2_K_S", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
 }  # fmt: skip
 FTYPE_NAMES = {number: name for name, number in FTYPES.items()} | OTHER_FTYPES
 UNQUANTIZED = ("F32", "F16", "BF16")
+#: Of so few bits that llama.cpp refuses to make them without an importance matrix.
+WITH_IMATRIX = ("IQ2_XXS", "IQ2_XS", "IQ3_XS", "IQ3_XXS", "IQ1_S", "IQ2_S", "IQ2_M", "IQ1_M")
 STEP = re.compile(r"\[\s*(\d+)/\s*(\d+)\] ")
 FALLBACK = re.compile(r"warning: (\S+)\s+- ncols.*required for type\s+(\w+)\).*falling back to\s+(\w+)")
 #: Its error can follow on the line of a step that was not finished.
 ERROR = re.compile(r"failed to quantize: (.*)|ERROR: (.*)")
+#: A tensor that the importance matrix says nothing of; its type is on the line of its step.
+WITHOUT = re.compile(r"did not find weights for (\S+)")
 events = sys.stdout
 
 
@@ -218,6 +225,7 @@ class Log:
     def __init__(self) -> None:
         self.fallbacks: list[str] = []
         self.errors: list[str] = []
+        self.without: list[str] = []
         self._line = ""
 
     def __call__(self, level: int, text: bytes, _: object) -> None:
@@ -229,6 +237,8 @@ class Log:
     def line(self, line: str) -> None:
         if error := ERROR.search(line):
             self.errors.append((error[1] or error[2]).strip())
+        elif without := WITHOUT.search(line):
+            self.without.append(without[1])
         elif step := STEP.match(line):
             emit("progress", done=int(step[1]), of=int(step[2]), what="quantize")
         elif fallback := FALLBACK.search(line):
@@ -236,26 +246,117 @@ class Log:
             self.fallbacks.append(f"{name}: {wanted.upper()} wanted, {used.upper()} used")
 
 
-def check_source(source: Path, quant: str) -> None:
-    """Raises Failure for an unknown quant, or a source that is quantized already."""
+# --- importance matrices ---
+
+
+class ImatrixHeader(Header):
+    """Its arrays hold names of texts: they are kept."""
+
+    def array(self) -> Any:
+        kind, length = self.number("<I"), self.number("<Q")
+        return [self.value(kind) for _ in range(length)]
+
+
+class Imatrix:
+    """What is in an importance matrix, as llama.cpp takes it. Raises Failure for a file that is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            data = path.read_bytes()
+            header = ImatrixHeader(data)
+            self.entries = self._entries(header, data)
+            self.chunks = int(header.keys.get("imatrix.chunk_count", 0))
+            self.datasets = [str(name) for name in header.keys["imatrix.datasets"]]
+        except OSError as error:
+            raise Failure("load", f"{path}: {error.strerror}") from error
+        except (Failure, struct.error, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+            raise Failure("load", f"{path} is no importance matrix that llama-imatrix made ({error})") from error
+        self.sha256 = hashlib.sha256(data).hexdigest()
+
+    def _entries(self, header: Header, data: bytes) -> dict[str, Any]:
+        """By tensor, the mean square of what each column was multiplied with; 1 where nothing was."""
+        import numpy as np
+
+        tensors: dict[str, Any] = {}
+        for name, shape, number, offset in header.tensors:
+            if number != 0:
+                raise ValueError(f"{name} is not of type F32")
+            rows = np.frombuffer(data, "<f4", math.prod(shape), header.data_start + offset)
+            tensors[name] = rows.reshape(-1, shape[0])
+        entries: dict[str, Any] = {}
+        for name in [name.removesuffix(".in_sum2") for name in tensors if name.endswith(".in_sum2")]:
+            sums, counts = tensors[f"{name}.in_sum2"], tensors[f"{name}.counts"].reshape(-1)
+            each = sums.reshape(len(counts), -1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                mean = each / counts[:, None]
+            entries[name] = np.ascontiguousarray(np.where(counts[:, None] > 0, mean, np.float32(1))).reshape(-1)
+        if not entries:
+            raise ValueError("it has no entries")
+        return entries
+
+    def give(self, params: Any) -> list[Any]:
+        """Into llama.cpp's parameters, with the keys that llama-quantize writes; what must be kept meanwhile."""
+        import llama_cpp.llama_cpp as api
+
+        each = (api.llama_model_imatrix_data * (len(self.entries) + 1))()  # the last one, of zeros, ends it
+        for one, (name, values) in zip(each, self.entries.items(), strict=False):
+            one.name, one.size = name.encode(), values.size
+            one.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        said: dict[str, str | int] = {"file": "imatrix.gguf"}  # not its path: the same matrix gives the same bytes
+        if self.datasets:
+            said["dataset"] = self.datasets[0]
+        said["entries_count"] = len(self.entries)
+        if self.chunks > 0:
+            said["chunks_count"] = self.chunks
+        keys = (api.llama_model_kv_override * (len(said) + 1))()
+        for one, (key, value) in zip(keys, said.items(), strict=False):
+            one.key = f"quantize.imatrix.{key}".encode()
+            if isinstance(value, int):
+                one.tag, one.value.val_i64 = api.LLAMA_KV_OVERRIDE_TYPE_INT, value
+            else:
+                one.tag, one.value.val_str = api.LLAMA_KV_OVERRIDE_TYPE_STR, value.encode()[:127]
+        params.imatrix = ctypes.cast(each, ctypes.POINTER(api.llama_model_imatrix_data))
+        params.kv_overrides = ctypes.cast(keys, ctypes.POINTER(api.llama_model_kv_override))
+        return [each, keys]
+
+    def facts(self, without: list[str]) -> dict[str, Any]:
+        """`imatrix_without`: the tensors that were quantized though it says nothing of them."""
+        return {
+            "imatrix_sha256": self.sha256,
+            "imatrix_chunks": self.chunks,
+            "imatrix_entries": len(self.entries),
+            "imatrix_of": self.datasets,
+            "imatrix_without": without,
+        }
+
+
+def check(source: Path, quant: str, matrix: Imatrix | None) -> None:
+    """Raises Failure for an unknown quant, a source that is quantized already, and a matrix of another model."""
     if quant not in FTYPES:
         raise Failure("start", f"unknown quant {quant}: known are {', '.join(FTYPES)}")
+    if quant in WITH_IMATRIX and not matrix:
+        raise Failure("start", f"{quant} cannot be made without an importance matrix")
+    if matrix and not matrix.entries.keys() & {name for name, *_ in read_header(source).tensors}:
+        raise Failure("load", f"the importance matrix {matrix.path} is of another model: it has none of its tensors")
     given = inspect(source)["facts"]["file_type"]
     if given not in UNQUANTIZED:
         raise Failure("load", f"{source} is quantized already ({given}): quantizing it again would hide the first loss")
 
 
-def quantize(source: Path, out: Path, quant: str, threads: int) -> dict[str, Any]:
-    """Makes `out` whole or not at all. Raises Failure."""
+def quantize(source: Path, out: Path, quant: str, threads: int, matrix: Imatrix | None = None) -> dict[str, Any]:
+    """Writes `out`. Raises Failure."""
     import llama_cpp
 
-    check_source(source, quant)
+    check(source, quant, matrix)
     log = Log()
     callback = llama_cpp.llama_log_callback(log)
     llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype, params.nthread = FTYPES[quant], threads
+    kept = matrix.give(params) if matrix else []
     failed = llama_cpp.llama_model_quantize(bytes(source), bytes(out), ctypes.pointer(params))
+    del kept
     if failed:
         said = log.errors[-1] if log.errors else "it said nothing"
         raise Failure("run", f"llama.cpp could not quantize it ({said}); {room(out.parent)}")
@@ -263,7 +364,8 @@ def quantize(source: Path, out: Path, quant: str, threads: int) -> dict[str, Any
         made = inspect(out)
     except Failure as error:
         raise Failure("run", f"what was written is not whole: {error}; {room(out.parent)}") from error
-    return made | {"fallbacks": log.fallbacks}
+    learnt = matrix.facts(log.without) if matrix else {}
+    return made | {"fallbacks": log.fallbacks, "facts": made["facts"] | learnt}
 
 
 def room(folder: Path) -> str:
@@ -328,7 +430,8 @@ def carry_out(request: dict[str, Any]) -> dict[str, Any]:
     watch_stdin(temporary)
     try:
         sweep_up(out)
-        made = quantize(source, temporary, request["quant"], int(request.get("threads") or os.cpu_count() or 1))
+        matrix = Imatrix(Path(request["imatrix"])) if request.get("imatrix") else None
+        made = quantize(source, temporary, request["quant"], int(request.get("threads") or os.cpu_count() or 1), matrix)
         settle(temporary, out)
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from quantfarm import tables
 from quantfarm.errors import UsageError, unknown
@@ -13,6 +13,7 @@ from quantfarm.nouns import Recipe, Scalar, Trace
 TABLE: dict[str, str] = {
     "gguf": "quantfarm.quantizers.gguf:Gguf",
     "hf": "quantfarm.quantizers.hf:Hf",
+    "imatrix": "quantfarm.quantizers.imatrix:Imatrix",
 }
 #: The recipe of what is used as it was given.
 AS_IS = "as_is"
@@ -60,6 +61,15 @@ class Quantizer(Protocol):
         ...
 
 
+@runtime_checkable
+class Checked(Protocol):
+    """A quantizer whose options do not go with all its quantizations."""
+
+    def check(self, quant: str, options: Mapping[str, Scalar]) -> None:
+        """Raises UsageError that says what to ask for instead."""
+        ...
+
+
 def quantizer(name: str) -> Quantizer:
     """Raises UsageError for an unknown name."""
     return tables.load(TABLE, name, "quantizer")()
@@ -76,7 +86,15 @@ def choices() -> list[str]:
     for made_by in map(quantizer, TABLE):
         marks = ["", *(f"+{key}" for key, value in made_by.options.items() if isinstance(value, bool))]
         found += [quant + mark for quant in made_by.quants for mark in marks]
-    return found
+    return [name for name in found if _can_be_asked(name)]
+
+
+def _can_be_asked(name: str) -> bool:
+    try:
+        asked(name)
+    except UsageError:
+        return False
+    return True
 
 
 def asked(name: str) -> tuple[Quantizer, str, dict[str, Scalar]]:
@@ -89,7 +107,10 @@ def asked(name: str) -> tuple[Quantizer, str, dict[str, Scalar]]:
     if quant not in known:
         raise unknown("quant", quant, known)
     made_by = quantizer(known[quant])
-    return made_by, quant, dict(_option(made_by, quant, mark) for mark in marks)
+    options = dict(_option(made_by, quant, mark) for mark in marks)
+    if isinstance(made_by, Checked):
+        made_by.check(quant, options)
+    return made_by, quant, options
 
 
 def _option(made_by: Quantizer, quant: str, mark: str) -> tuple[str, Scalar]:

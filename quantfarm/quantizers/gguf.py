@@ -10,15 +10,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from quantfarm.errors import unknown
+from quantfarm.errors import UsageError, unknown
 from quantfarm.nouns import Recipe, Scalar, Trace
 from quantfarm.quantizers import AS_IS
 
 RUNNER = Path(__file__).resolve().parent.parent.parent / "runners" / "quantize_gguf.py"
 
 
+#: Types of so few bits that llama.cpp refuses to make them without an importance matrix.
+WITH_IMATRIX = ("IQ3_XS", "IQ3_XXS", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S")
+#: Types that an importance matrix does not change: nothing is chosen when they are rounded.
+WITHOUT = ("F32", "BF16", "F16", "Q8_0")
+
+
 class Gguf:
-    """Plain GGUF types: those that llama.cpp makes with no importance matrix.
+    """GGUF types, plain or made with an importance matrix (`+imatrix`).
 
     `command` of an `as_is` recipe makes nothing: it reads what the given file is.
     """
@@ -29,10 +35,11 @@ class Gguf:
     source = "gguf"
     environment = ""
     runner = RUNNER
-    options: Mapping[str, Scalar] = MappingProxyType({})
+    options: Mapping[str, Scalar] = MappingProxyType({"imatrix": False})
     quants: tuple[str, ...] = (
         *("F32", "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0"),
         *("IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_S", "Q2_K"),
+        *WITH_IMATRIX,
     )
 
     def tool(self) -> str:
@@ -42,9 +49,15 @@ class Gguf:
         except importlib.metadata.PackageNotFoundError:
             return ""
 
+    def check(self, quant: str, options: Mapping[str, Scalar]) -> None:
+        """Raises UsageError for a type that needs an importance matrix and has none, or has one and needs none."""
+        if quant in WITH_IMATRIX and not options.get("imatrix"):
+            raise UsageError(f"{quant} has so few bits that it needs an importance matrix: ask for {quant}+imatrix")
+        if quant in WITHOUT and options.get("imatrix"):
+            raise UsageError(f"an importance matrix changes nothing in {quant}: ask for {quant}")
+
     def needs(self, recipe: Recipe) -> tuple[str, ...]:
-        del recipe
-        return ()
+        return ("imatrix",) if dict(recipe.options).get("imatrix") else ()
 
     def obstacle(self, facts: Mapping[str, Any]) -> str:
         """The converter has said what it cannot do before a GGUF is there."""
@@ -57,6 +70,8 @@ class Gguf:
         if recipe.quantizer != AS_IS:
             self._check(recipe)
             request = {"kind": "quantize", "source": files["source"], "out": out, "quant": recipe.quant}
+            if self.needs(recipe):
+                request["imatrix"] = files["imatrix"]
         python, runner = files.get("python") or sys.executable, files.get("runner") or str(RUNNER)
         return [python, "-P", runner, "--request", json.dumps(request, sort_keys=True)]
 
@@ -75,3 +90,4 @@ class Gguf:
     def _check(self, recipe: Recipe) -> None:
         if recipe.quant not in self.quants:
             raise unknown("quant", recipe.quant, self.quants)
+        self.check(recipe.quant, dict(recipe.options))
