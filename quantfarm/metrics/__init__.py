@@ -10,8 +10,10 @@ from quantfarm.nouns import Measurement, Trace
 TABLE: dict[str, str] = {
     "speed": "quantfarm.metrics.speed:measure",
     "sustained": "quantfarm.metrics.sustained:measure",
+    "speculative": "quantfarm.metrics.speculative:measure",
     "memory": "quantfarm.metrics.memory:measure",
     "quality": "quantfarm.metrics.quality:measure",
+    "tasks": "quantfarm.metrics.tasks:measure",
     "thermal": "quantfarm.metrics.thermal:measure",
     "energy": "quantfarm.metrics.energy:measure",
 }

@@ -60,6 +60,10 @@ def _texts(value: Any) -> bool:
     return _mapping(value) and all(map(_text, value.values()))
 
 
+def _truths(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_truth, cast("list[Any]", value)))
+
+
 def _rising(value: Any) -> bool:
     """Times of tokens: integers that never go back."""
     if not isinstance(value, list) or not value:
@@ -79,10 +83,17 @@ REQUIRED: Mapping[str, Mapping[str, Check]] = {
     "prefill": {"mode": _mode, "repetition": _count, "tokens": _count, "depth": _count, "seconds": _duration},
     "decode": {"mode": _mode, "repetition": _count},
     "sustained": dict.fromkeys(("n_prompt", "n_gen", "runs", "more", "most"), _count),
+    "speculative": {
+        **dict.fromkeys(("repetition", "tokens", "drafted", "accepted", "rounds"), _count),
+        **{"seconds": _duration, "plain_seconds": _duration, "sha256": _text, "plain_sha256": _text},
+    },
+    "parted": {"repetition": _count, "token": _count, "margin": _number, "noise": _number},
     "sample": {"source": _text, "values": _figures},
     "state": {"source": _text, "states": _texts},
     "memory": {"phase": _text},
     "chunk": {"index": _count, "n": _count, "nll": _numbers},
+    "tasks": {"task": _text, "n_docs": _count},
+    "item": {"doc": _count, "doc_hash": _text, "gold": _count, "ll": _numbers, "greedy": _truths, "lengths": _numbers},
     "end": {"ok": _truth},
 }
 #: Fields that need not be there, and what they must be where they are.
@@ -105,6 +116,8 @@ OPTIONAL: Mapping[str, Mapping[str, Check]] = {
         "token_sha256": _text,
     },
     "chunk": {"kld": _numbers, "dp": _numbers, "nll_base": _numbers, "same_top": _count},
+    "tasks": {**dict.fromkeys(("n_shot", "of_docs", "whole", "truncated", "answered"), _count), "source": _text},
+    "item": {"group": _text, "truncated": _truth, "cached": _truth},
     "end": {"stage": _text, "error": _text, "retryable": _truth},
 }
 #: What a decode event must hold by mode.
@@ -168,7 +181,7 @@ def checked(event: dict[str, Any]) -> dict[str, Any]:
     return event
 
 
-def _coherent(kind: str, event: Mapping[str, Any]) -> None:
+def _coherent(kind: str, event: dict[str, Any]) -> None:
     if kind == "decode":
         missing = [name for name in DECODE[event["mode"]] if event.get(name) is None]
         if missing:
@@ -179,6 +192,10 @@ def _coherent(kind: str, event: Mapping[str, Any]) -> None:
         for name in ("nll", "kld", "dp", "nll_base"):
             if name in event and len(event[name]) != event["n"]:
                 raise ValueError(f"chunk: {len(event[name])} of {event['n']} {name}")
+    if kind == "item":
+        if not len(event["ll"]) == len(event["greedy"]) == len(event["lengths"]) > event["gold"]:
+            raise ValueError(f"item: {len(event['ll'])} ll, {len(event['greedy'])} greedy, gold {event['gold']}")
+        event.setdefault("group", "")
     if kind == "begin" and event["schema"] > SCHEMA:
         raise ValueError(f"schema {event['schema']} is newer than this program knows ({SCHEMA}): upgrade quantfarm")
 
