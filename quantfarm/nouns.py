@@ -164,12 +164,13 @@ class Workload:
     def label(self) -> str:
         """Short and readable: `bench pp512 tg128`, `app p128 n64`, `quality 40×512`."""
         s = self.settings
-        if self.kind not in LABELS:
-            return self.kind
+        kind = "canary" if s.get("canary") else self.kind
+        if kind not in LABELS:
+            return kind
         shown = {key: "all" if value is None else value for key, value in s.items()}
         depth = f" d{s['n_depth']}" if s.get("n_depth") else ""
         few = f", first {s['limit']}" if s.get("limit") else ""
-        return LABELS[self.kind].format(**shown) + depth + few
+        return LABELS[kind].format(**shown) + depth + few
 
 
 #: Kind of workload -> its label, of its parameters.
@@ -177,6 +178,7 @@ LABELS = {
     "bench": "bench pp{n_prompt} tg{n_gen}",
     "app": "app p{n_prompt} n{n_gen}",
     "quality": "quality {n_chunks}×{n_ctx}",
+    "canary": "canary {n_chunks}×{n_ctx}",  # a quality cell that is only compared
     "tasks": "{task} {n_shot}-shot",
     "sustained": "sustained n{n_gen} × {runs}",
     "speculative": "speculative {draft} × {n_draft}",

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from quantfarm.candidates import Candidate
+from quantfarm.suites import QUALITY
+from storage.canaries import is_canary
 from storage.choice import Choice, choose, ranking
 from storage.figures import NO_INTERVAL
 from storage.reading import Reader
@@ -27,7 +29,7 @@ def candidates(reader: Reader, device: str | None = None, model: str | None = No
     Raises UsageError for unknown names.
     """
     check_device(reader, device)
-    runs = read_runs(reader, model)
+    runs = [run for run in read_runs(reader, model) if not (run.ok and is_canary(run))]
     groups = _groups(runs)
     found = [_candidate(reader, group, runs, groups) for group in groups if device in (None, group[0].device)]
     return sorted(found, key=lambda c: (c.device, c.model, -c.bits_per_weight, c.variant, c.runtime))
@@ -79,7 +81,7 @@ def _peers(like: Run, runs: Sequence[Run], groups: Sequence[Sequence[Run]]) -> l
 
 
 def _is_quality(run: Run, like: Run) -> bool:
-    return run.kind == "quality" and run.ok and (run.model, run.runtime) == (like.model, like.runtime)
+    return run.kind in QUALITY and run.ok and (run.model, run.runtime) == (like.model, like.runtime)
 
 
 def _quality_elsewhere(like: Run, runs: Sequence[Run]) -> list[Run]:
@@ -127,7 +129,7 @@ def _quality(reader: Reader, choice: Choice | None) -> dict[str, Any]:
 
 def _conditions(group: Sequence[Run]) -> Mapping[str, Any]:
     """Of the newest run that went well, speed before quality; with `measured_at`, when the newest started (UTC)."""
-    best = max(group, key=lambda run: (run.ok, run.kind != "quality", run.time))
+    best = max(group, key=lambda run: (run.ok, run.kind not in QUALITY, run.time))
     conditions: dict[str, Any] = json.loads(best.conditions)
     conditions.pop("trace", None)
     started = max((run.started_at for run in group if run.started_at), default=None)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from quantfarm.suites import QUALITY
 from storage.figures import Joined, join
 from storage.runs import Run
 
@@ -35,7 +36,8 @@ def question(run: Run) -> Question:
 
 
 def ranking(peers: Sequence[Run]) -> Ranking:
-    """Depth 0 first, then what was measured of most variants, in most launches, over most tokens."""
+    """Depth 0 first, then what was measured of most variants, in most launches, over most tokens; quality, which
+    needs one launch, over most tokens at once."""
     variants: dict[tuple[str, Question], set[str]] = defaultdict(set)
     launches: Counter[tuple[str, Question]] = Counter()
     scored: dict[tuple[str, Question], int] = defaultdict(int)
@@ -46,7 +48,10 @@ def ranking(peers: Sequence[Run]) -> Ranking:
             launches[key] += 1
             scored[key] = max(scored[key], figure.n)
     return {
-        (metric, asked): (_shallow(asked), len(found), launches[metric, asked], scored[metric, asked], _kind(asked))
+        (metric, asked): (
+            *(_shallow(asked), len(found), launches[metric, asked] * (asked[0] not in QUALITY)),
+            *(scored[metric, asked], _kind(asked)),
+        )
         for (metric, asked), found in variants.items()
     }
 
@@ -68,14 +73,18 @@ def choose(runs: Sequence[Run], rank: Ranking, home: Run) -> dict[str, Choice]:
     chosen: dict[str, Choice] = {}
     for metric, by_question in asked.items():
         best = max(by_question, key=lambda q: (rank[metric, q], q))
-        used = _used(by_question[best], home)
+        used = _used(by_question[best], metric, home)
         if joined := join(used, metric):
             chosen[metric] = Choice(joined, tuple(used))
     return chosen
 
 
-def _used(runs: Sequence[Run], home: Run) -> Sequence[Run]:
-    """All launches of a speed cell; one run of a quality cell: its own device's, then the newest."""
-    if runs[0].kind != "quality":
+def _used(runs: Sequence[Run], metric: str, home: Run) -> Sequence[Run]:
+    """All launches of a speed cell; one run of a quality cell: a valid one, its own device's, then the newest."""
+    if runs[0].kind not in QUALITY:
         return runs
-    return [max(runs, key=lambda run: (run.build == home.build, run.device == home.device, run.time))]
+
+    def order(run: Run) -> tuple[Any, ...]:
+        return (run.figures[metric].valid, run.build == home.build, run.device == home.device, run.time)
+
+    return [max(runs, key=order)]

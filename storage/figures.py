@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantfarm.statistics.summary import Summary, summarise
+from quantfarm.suites import QUALITY
 from storage.runs import INVALID, Figure, Run
 
 #: Below this many launches no interval of a median reaches 95 %.
@@ -49,9 +50,9 @@ def join(runs: Sequence[Run], metric: str) -> Joined | None:
 
 
 def _is_own(run: Run, used: Sequence[Figure]) -> bool:
-    """A quality cell is measured in one launch, whose own interval is over its tokens; the steady rate of one
+    """A cell of quality is measured in one launch, whose own interval is over its tokens; the steady rate of one
     sustained launch has its runs', a speculative one its pairs'. Several launches are the replicates."""
-    return len(used) == 1 and (run.kind == "quality" or (run.kind in PAIRED_OR_LONG and used[0].low is not None))
+    return len(used) == 1 and (run.kind in QUALITY or (run.kind in PAIRED_OR_LONG and used[0].low is not None))
 
 
 def _own(figure: Figure) -> Summary:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from quantfarm.errors import unknown
+from storage import canaries
 from storage.reading import Reader
 
 INVALID = "invalid:"
@@ -92,14 +93,14 @@ class Run:
 
 
 def read_runs(reader: Reader, model: str | None = None) -> list[Run]:
-    """Oldest first. Raises UsageError for a model that nothing was measured of."""
+    """Oldest first, judged by the canaries. Raises UsageError for a model that nothing was measured of."""
     runs = {row["cell"]: Run(**row) for row in reader.query(CELLS, {"model": model})}
     if model is not None and not runs:
         raise unknown("model", model, _known(reader, "model"), "the results")
     for row in reader.query(FIGURES, {"model": model}):
         cell, metric = row.pop("cell"), row.pop("metric")
         runs[cell].figures[metric] = Figure(**row)
-    return list(runs.values())
+    return canaries.judged(reader, list(runs.values()), INVALID)
 
 
 def check_device(reader: Reader, device: str | None) -> None:
