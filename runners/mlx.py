@@ -84,16 +84,17 @@ class Mlx:
 
     def __init__(self, request: dict[str, Any], folder: Path) -> None:
         began = now()
-        load_runtime(request)
         self.request = request
         session.chosen(request, "flash_attn", {"on": True})  # MLX has its fused attention alone
         for name in ("type_k", "type_v"):
             session.chosen(request, name, PLAIN)
         self.step_size = min(session.number(request, "n_batch"), session.number(request, "n_ubatch"))
         compute = session.chosen(request, "compute", {"float32": "float32", "model": None})
+        config = session.config_of(folder)
+        self._check_format(config.get("quantization") or config.get("quantization_config"))
+        load_runtime(request)
         self.text = tokenizer.Tokenizer(folder)
         self.model, self.config = self._load(folder)
-        self._check_format()
         self.facts = self._facts()
         if compute:
             self.model.set_dtype(mx.float32)
@@ -116,9 +117,8 @@ class Mlx:
         except (ValueError, TypeError, KeyError, RuntimeError, OSError, AttributeError) as error:
             raise session.Failure("load", f"mlx-lm cannot load it: {error}") from error
 
-    def _check_format(self) -> None:
+    def _check_format(self, method: object) -> None:
         """`mlx` is quantized by MLX, `hf` not at all: another one would be measured under the wrong name."""
-        method = self.config.get("quantization") or self.config.get("quantization_config")
         if (asked := self.request.get("format")) and (asked == "mlx") != bool(method):
             raise session.Failure("load", f"the format {asked} was asked for, its config.json says {method}")
 

@@ -104,27 +104,23 @@ class Transformers:
         for name in ("type_k", "type_v"):
             session.chosen(request, name, PLAIN)
         compute = session.chosen(request, "compute", {"float32": "float32", "model": "auto"})
-        load_runtime(request)
         self.step_size = min(session.number(request, "n_batch"), session.number(request, "n_ubatch"))
+        self.config = session.config_of(folder)
+        self._check_format()
+        load_runtime(request)
         self.device, self.text = torch.device(request["device"]), tokenizer.Tokenizer(folder)
-        self.config = self._config(folder)
         self.model = self._load(folder, compute)
         self._check(compute)
         self.max_length = int(getattr(self.plain, "max_position_embeddings", 2048))
         self.facts = self._facts()
         self.seconds = (now() - began) / 1e9
 
-    def _config(self, folder: Path) -> dict[str, Any]:
-        """config.json. Fails where it is not of the format that is asked for: it would be measured under its name."""
-        try:
-            config = json.loads((folder / "config.json").read_text("utf-8"))
-            method = (config.get("quantization_config") or {}).get("quant_method")
-        except (ValueError, AttributeError) as error:
-            raise session.Failure("load", f"its config.json cannot be read: {error}") from error
+    def _check_format(self) -> None:
+        """Fails where the folder is not of the format that is asked for: it would be measured under its name."""
+        method = (self.config.get("quantization_config") or {}).get("quant_method")
         asked = self.request.get("format", "hf")
         if asked not in METHODS or METHODS[asked] != method:
             raise session.Failure("load", f"the format {asked} was asked for, its config.json says {method}")
-        return config
 
     def _load(self, folder: Path, dtype: str) -> Any:
         if self.request.get("format") == "rtn":

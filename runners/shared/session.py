@@ -183,6 +183,17 @@ def model_folder(model: object) -> Iterator[Path]:
         unfinished.discard(folder)
 
 
+def config_of(folder: Path) -> dict[str, Any]:
+    """A model folder's config.json."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise Failure("load", f"its config.json cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise Failure("load", "its config.json holds no object")
+    return config
+
+
 @contextlib.contextmanager
 def timed() -> Iterator[None]:
     """No garbage collection inside a timed section."""
@@ -272,4 +283,6 @@ def load_shared(paths: Mapping[str, str]) -> dict[str, Any]:
         for name, other in modules.items():
             if vars(module).get(name, ...) is None:
                 setattr(module, name, other)
+    if "scoring" in modules:
+        modules["scoring"].unfinished = unfinished  # the lifeline takes away what is half written
     return modules
