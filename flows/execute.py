@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from agents import Agent, AgentError, Exit
-from flows import environments, gate
+from flows import environments, gate, item_cache
 from flows.progress import tell
 from flows.pushing import Told
 from flows.seen import Lines
@@ -57,7 +57,9 @@ def run_cell(home: Home, station: Station, job: Job, stopped: Callable[[], bool]
     """Measure and land. Raises Stopped, Fenced, and FarmError when the result cannot be written."""
     began, clock = datetime.now(UTC), time.monotonic()
     with TraceWriter(home, job.cell.id, job.attempt) as trace:
-        found = measure(station, job, trace, stopped)
+        answered = item_cache.files(home, job)
+        job = replace(job, files={**job.files, **answered})
+        found = measure(station, job, trace, stopped, item_cache.writer(home, job))
         if stopped():
             trace.discard()
             raise Stopped(f"{job.cell.label} was stopped")
@@ -81,6 +83,11 @@ def run_cell(home: Home, station: Station, job: Job, stopped: Callable[[], bool]
     return landed
 
 
+def unheard(line: str) -> None:
+    """Nobody else listens."""
+    del line
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What came of a run."""
@@ -90,15 +97,20 @@ class Found:
     conditions: Mapping[str, Any]
 
 
-def measure(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[], bool]) -> Found:
-    """Gate, push, run, parse, measure. Never raises for what the device did: that is an outcome."""
+def measure(
+    station: Station, job: Job, trace: TraceWriter, stopped: Callable[[], bool], heard: Callable[[str], None] = unheard
+) -> Found:
+    """Gate, push, run, parse, measure. Never raises for what the device did: that is an outcome.
+
+    `heard`: who else is given each line of the run's, as it comes.
+    """
     before: dict[str, Any] = {"quantfarm": version(), "os": station.profile.os, "reproduce": job.reproduce}
     before["lease"] = f"{station.lease.token.lineage}:{station.lease.token.count}"
     events = Trace(events=())
     try:
         before |= station.conditions.now()
         before |= gate.wait(station, job.cell.workload, stopped)
-        left = _run(station, job, trace, stopped)
+        left = _run(station, job, trace, stopped, heard)
         outcome, events = _judge(job, trace.path, left)
     except AgentError as error:
         outcome = Outcome(state=State.FAILED, stage=error.stage, reason=str(error), retryable=error.retryable)
@@ -106,13 +118,20 @@ def measure(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[]
     return Found(outcome=outcome, measurements=measured, conditions={**before, **_described(events)})
 
 
-def _run(station: Station, job: Job, trace: TraceWriter, stopped: Callable[[], bool]) -> Exit:
+def _run(
+    station: Station, job: Job, trace: TraceWriter, stopped: Callable[[], bool], heard: Callable[[str], None]
+) -> Exit:
     """Everything it needs onto the device, then the command; what the sensors saw is written before its end."""
     under, lines = runtime(job.cell.runtime), Lines(trace, station)
+
+    def each(line: str) -> None:
+        lines.write(line)
+        heard(line)
+
     there = _push(station.agent, job, {**under.files(job.cell), **job.files})
     if python := _python(job.cell):
         there["python"] = python
-    left = station.agent.run(under.command(job.cell, there), on_line=lines.write, limit_s=job.limit, stopped=stopped)
+    left = station.agent.run(under.command(job.cell, there), on_line=each, limit_s=job.limit, stopped=stopped)
     lines.finish()
     for line in left.stderr.splitlines()[-SAID:]:
         tell("said", f"{station.profile.name}: {line.rstrip()}")
