@@ -14,6 +14,11 @@ TABLE: dict[str, str] = {
     "gguf": "quantfarm.quantizers.gguf:Gguf",
     "hf": "quantfarm.quantizers.hf:Hf",
     "imatrix": "quantfarm.quantizers.imatrix:Imatrix",
+    "mlx": "quantfarm.quantizers.mlx:Mlx",
+    "awq": "quantfarm.quantizers.awq:Awq",
+    "gptq": "quantfarm.quantizers.gptq:Gptq",
+    "nf4": "quantfarm.quantizers.nf4:Nf4",
+    "rtn": "quantfarm.quantizers.rtn:Rtn",
 }
 #: The recipe of what is used as it was given.
 AS_IS = "as_is"
