@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from quantfarm.statistics.paired import Answers
 from quantfarm.statistics.summary import Summary
 
 
@@ -36,6 +37,7 @@ class Candidate:
     chunk_nll: tuple[float, ...] = ()
     chunk_tokens: tuple[int, ...] = ()
     text_sha256: str = ""
+    items: Mapping[str, Answers] = field(default_factory=dict[str, Answers])  # acc figure of a task -> its answers
     conditions: Mapping[str, Any] = field(default_factory=dict[str, Any])
     simulated: bool = False
     failures: tuple[str, ...] = ()  # "bench: load: …" of cells that failed and have no good attempt

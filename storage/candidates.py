@@ -13,6 +13,7 @@ from quantfarm.suites import QUALITY
 from storage.canaries import is_canary
 from storage.choice import Choice, choose, ranking
 from storage.figures import NO_INTERVAL
+from storage.items import answers
 from storage.reading import Reader
 from storage.runs import Run, check_device, read_runs
 
@@ -65,6 +66,7 @@ def _candidate(reader: Reader, group: Sequence[Run], runs: Sequence[Run], groups
         workloads={metric: choice.run.workload for metric, choice in good.items()},
         remarks={metric: remark for metric, choice in chosen.items() if (remark := _remark(choice, newest))},
         **_quality(reader, good.get("ppl")),
+        items=answers(reader, good),
         conditions=_conditions(group),
         simulated=any(run.simulated for run in group),
         failures=_failures(group, chosen),

@@ -1,4 +1,4 @@
-"""Raw traces into the tables `samples`, `repetitions`, `chunks` and `texts`, read by DuckDB straight from the files.
+"""Raw traces into `samples`, `repetitions`, `chunks`, `texts` and `items`, read by DuckDB straight from the files.
 
 Lines that are no events (a runner that printed garbage) are passed over: the trace of a failed run is evidence too.
 """
@@ -71,10 +71,36 @@ SELECT cell, attempt, text_sha256, token_sha256, n_tokens, n_chunks, n_ctx, add_
 FROM quality_events WHERE event = 'tokens'
 """
 
+ITEM_COLUMNS = (
+    "{event: 'VARCHAR', doc: 'INTEGER', doc_hash: 'VARCHAR', \"group\": 'VARCHAR', gold: 'INTEGER', ll: 'DOUBLE[]',"
+    " greedy: 'BOOLEAN[]', lengths: 'DOUBLE[]', cached: 'BOOLEAN'}"
+)
+#: The same rules as quantfarm.metrics.tasks: the first of equally likely choices, one continuation by its being greedy.
+ITEMS = """
+INSERT INTO items
+WITH found AS (
+    SELECT cell, attempt, e.* EXCLUDE (filename),
+           list_transform(ll, lambda x, i: x / greatest(1, lengths[i])) AS per_character,
+           list_filter(ll, lambda x, i: i <> gold + 1) AS wrong
+    FROM {events} AS e JOIN landed_traces ON e.filename = landed_traces.file
+    WHERE event = 'item' AND doc IS NOT NULL AND doc_hash IS NOT NULL AND gold BETWEEN 0 AND len(ll) - 1
+      AND len(lengths) = len(ll) AND len(greedy) = len(ll)
+), chosen AS (
+    SELECT *, list_position(ll, list_max(ll)) - 1 AS likeliest,
+           list_position(per_character, list_max(per_character)) - 1 AS likeliest_norm
+    FROM found
+)
+SELECT cell, attempt, doc, doc_hash, coalesce("group", ''), gold, likeliest, likeliest_norm,
+       CASE WHEN len(ll) = 1 THEN greedy[1] ELSE likeliest = gold END,
+       CASE WHEN len(ll) = 1 THEN greedy[1] ELSE likeliest_norm = gold END,
+       ll[gold + 1] - list_max(wrong), ll, coalesce(cached, false)
+FROM chosen
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A landed trace and whose it is. Only quality cells have chunks and a text.
+    """A landed trace and whose it is. Only quality cells have chunks and a text, only tasks have items.
 
     `parsed`: its runtime read every line of it, so all are events. Any other may hold garbage, which can
     upset DuckDB's reader: a line that is only a number or `[` costs the line after it, too.
@@ -85,11 +111,12 @@ class Raw:
     attempt: int
     quality: bool
     parsed: bool
+    tasks: bool = False
 
     @classmethod
     def of(cls, landed: Landed, path: Path) -> Raw:
         quality, parsed = landed.cell.workload.kind == "quality", landed.outcome.state is State.OK
-        return cls(path, landed.cell.id, landed.attempt, quality, parsed)
+        return cls(path, landed.cell.id, landed.attempt, quality, parsed, landed.cell.workload.kind == "tasks")
 
     def cleaned(self, folder: Path) -> Raw:
         """A copy in which every line is an event with each key once: what no garbage can upset."""
@@ -115,6 +142,8 @@ def load(connection: duckdb.DuckDBPyConnection, found: Sequence[Raw]) -> None:
     _run(connection, found)
     if quality := [trace for trace in found if trace.quality]:
         _quality(connection, quality)
+    if tasks := [trace for trace in found if trace.tasks]:
+        connection.execute(ITEMS.format(events=_read(ITEM_COLUMNS)), [_paths(tasks)])
     connection.unregister("landed_traces")
 
 
