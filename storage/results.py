@@ -27,6 +27,7 @@ METRICS = {
     "bench": ("bench_tg", "bench_pp", "load_time", "resident_peak", "committed_peak"),
     "app": ("decode_tps", "ttft", "load_time", "resident_peak", "committed_peak"),
     "sustained": ("sustained_steady", "sustained_first", "throttle_ratio", "time_to_steady", "sustained_energy"),
+    "rolling": ("bits_per_byte_rolling",),
     "speculative": ("speed_up", "acceptance_rate"),
     "quality": ("ppl", "bits_per_byte", "kld_mean", "kld_median", "kld_p999", "kld_max", "same_top", "rms_dp"),
 }

@@ -13,6 +13,7 @@ TABLE: dict[str, str] = {
     "speculative": "quantfarm.metrics.speculative:measure",
     "memory": "quantfarm.metrics.memory:measure",
     "quality": "quantfarm.metrics.quality:measure",
+    "rolling": "quantfarm.metrics.rolling:measure",
     "tasks": "quantfarm.metrics.tasks:measure",
     "thermal": "quantfarm.metrics.thermal:measure",
     "energy": "quantfarm.metrics.energy:measure",

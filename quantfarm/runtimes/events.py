@@ -92,6 +92,8 @@ REQUIRED: Mapping[str, Mapping[str, Check]] = {
     "state": {"source": _text, "states": _texts},
     "memory": {"phase": _text},
     "chunk": {"index": _count, "n": _count, "nll": _numbers},
+    "rolling": {**dict.fromkeys(("n_tokens", "n_windows", "n_ctx", "bytes"), _count), "text_sha256": _text},
+    "window": {"index": _count, "n": _count, "nll": _numbers},
     "tasks": {"task": _text, "n_docs": _count},
     "item": {"doc": _count, "doc_hash": _text, "gold": _count, "ll": _numbers, "greedy": _truths, "lengths": _numbers},
     "end": {"ok": _truth},

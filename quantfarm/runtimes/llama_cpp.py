@@ -72,7 +72,8 @@ class LlamaCpp:
     def request(self, cell: Cell, files: Mapping[str, str]) -> dict[str, Scalar]:
         """What the runner is asked: the workload's parameters and the paths on the device."""
         paths = {name: files[name] for name in PATHS if name in files}
-        return {**cell.workload.settings, "kind": cell.workload.kind, **paths}
+        asked = {name: value for name, value in cell.workload.settings.items() if name != "canary"}  # the farm's own
+        return {**asked, "kind": cell.workload.kind, **paths}
 
     def parse(self, lines: Iterable[str]) -> Trace:
         return events.parse(lines)
