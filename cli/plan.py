@@ -37,7 +37,7 @@ def print_json(made: Plan, done: set[str]) -> None:
             "variant": cell.variant.name,
             "runtime": cell.runtime,
             "build": cell.build,
-            "workload": cell.workload.label,
+            "workload": cell.asked,
             "settings": cell.workload.settings,
             "launch": cell.launch,
             "finished": cell.id in done,
@@ -54,9 +54,9 @@ def print_json(made: Plan, done: set[str]) -> None:
 def print_table(made: Plan, done: set[str]) -> None:
     """One line per question; launches are counted, not repeated."""
     console = Console()
-    launches = Counter((c.profile.name, c.variant.name, c.runtime, c.workload.label) for c in made.cells)
+    launches = Counter((c.profile.name, c.variant.name, c.runtime, c.asked) for c in made.cells)
     finished = Counter(
-        (c.profile.name, c.variant.name, c.runtime, c.workload.label) for c in made.cells if c.id in done
+        (c.profile.name, c.variant.name, c.runtime, c.asked) for c in made.cells if c.id in done
     )
     table = Table("device", "variant", "runtime", "workload", "launches", "finished", box=None)
     for key, count in launches.items():

@@ -33,7 +33,7 @@ def plan(shelf: Shelf, prepared: Prepared) -> None:
 
 
 def _cells(made: Plan) -> str:
-    launches = Counter((c.profile.name, c.variant.name, c.runtime, c.workload.label) for c in made.cells)
+    launches = Counter((c.profile.name, c.variant.name, c.runtime, c.asked) for c in made.cells)
     lines = ["| device | variant | runtime | workload | launches |", "|---|---|---|---|---|"]
     lines += [f"| {' | '.join(key)} | {count} |" for key, count in list(launches.items())[:LINES]]
     if len(launches) > LINES:

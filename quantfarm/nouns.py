@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from quantfarm.marks import marks
+
 #: A JSON scalar: what a parameter of a recipe or workload may be.
 Scalar = str | int | float | bool | None
 #: Parameters as sorted pairs: hashable, and equal when the same whatever the order given.
@@ -162,7 +164,8 @@ class Workload:
 
     @property
     def label(self) -> str:
-        """Short and readable: `bench pp512 tg128`, `app p128 n64`, `quality 40×512`."""
+        """Short and readable: `bench pp512 tg128`, `app p128 n64`, `quality 40×512`; with what is not usual in its
+        context: `bench pp512 tg128 fa-off`."""
         s = self.settings
         kind = "canary" if s.get("canary") else self.kind
         if kind not in LABELS:
@@ -170,7 +173,7 @@ class Workload:
         shown = {key: "all" if value is None else value for key, value in s.items()}
         depth = f" d{s['n_depth']}" if s.get("n_depth") else ""
         few = f", first {s['limit']}" if s.get("limit") else ""
-        return LABELS[kind].format(**shown) + depth + few
+        return LABELS[kind].format(**shown) + depth + few + marks(self.kind, s)
 
 
 #: Kind of workload -> its label, of its parameters.
@@ -219,10 +222,14 @@ class Cell:
         return digest(self.question | {"launch": None})
 
     @property
+    def asked(self) -> str:
+        """The workload's label, and ` t4` where it has not as many threads as the device has cores."""
+        threads = marks(self.workload.kind, {"threads": self.workload.settings.get("threads")}, self.profile.cores)
+        return self.workload.label + threads
+
+    @property
     def label(self) -> str:
-        return (
-            f"{self.profile.name} · {self.variant.model} {self.variant.name} · {self.workload.label} · #{self.launch}"
-        )
+        return f"{self.profile.name} · {self.variant.model} {self.variant.name} · {self.asked} · #{self.launch}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,7 +120,7 @@ def _cell_row(file: File) -> dict[str, Any]:
         "runtime": cell.runtime,
         "build": cell.build,
         "workload_kind": cell.workload.kind,
-        "workload": cell.workload.label,
+        "workload": cell.asked,
         "parameters": json_text(cell.workload.settings),
         "launch": cell.launch,
         "series": cell.series,

@@ -41,7 +41,7 @@ def key_of(cell: Cell, metric: str) -> SeriesKey:
         model=cell.variant.model,
         variant=cell.variant.name,
         runtime=cell.runtime,
-        workload=cell.workload.label,
+        workload=cell.asked,
         metric=metric,
     )
 
