@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from quantfarm.marks import unusual
 from quantfarm.suites import QUALITY
 from storage.figures import Joined, join
 from storage.runs import Run
@@ -36,8 +38,8 @@ def question(run: Run) -> Question:
 
 
 def ranking(peers: Sequence[Run]) -> Ranking:
-    """Depth 0 first, then what was measured of most variants, in most launches, over most tokens; quality, which
-    needs one launch, over most tokens at once."""
+    """The usual context first (depth 0 too), then what was measured of most variants, in most launches, over most
+    tokens; quality, which needs one launch, over most tokens at once."""
     variants: dict[tuple[str, Question], set[str]] = defaultdict(set)
     launches: Counter[tuple[str, Question]] = Counter()
     scored: dict[tuple[str, Question], int] = defaultdict(int)
@@ -49,15 +51,17 @@ def ranking(peers: Sequence[Run]) -> Ranking:
             scored[key] = max(scored[key], figure.n)
     return {
         (metric, asked): (
-            *(_shallow(asked), len(found), launches[metric, asked] * (asked[0] not in QUALITY)),
+            *(_usual(asked), len(found), launches[metric, asked] * (asked[0] not in QUALITY)),
             *(scored[metric, asked], _kind(asked)),
         )
         for (metric, asked), found in variants.items()
     }
 
 
-def _shallow(asked: Question) -> bool:
-    return not json.loads(asked[2]).get("n_depth")
+def _usual(asked: Question) -> int:
+    """The fewer parameters are not the usual ones (threads among them, as the label says), the larger."""
+    _, label, settings = asked
+    return -unusual(json.loads(settings)) - bool(re.search(r" t[0-9]+$", label))
 
 
 def _kind(asked: Question) -> int:

@@ -101,6 +101,15 @@ def test_a_speed_at_depth_zero_comes_before_one_at_depth_however_often_measured(
     assert (one.value("bench_tg"), one.workloads["bench_tg"]) == (5.0, "bench pp512 tg128")
 
 
+def test_a_speed_of_the_usual_context_comes_before_those_along_an_axis(farm: Home) -> None:
+    for unusual in ({"flash_attn": "off"}, {"type_k": "q8_0"}, {"n_ubatch": 64}, {"threads": 1}, {"n_gpu_layers": 99}):
+        along = Workload(kind="bench", parameters=parameters(BENCH.settings, **unusual))
+        launches(farm, "bench_tg", [9.0, 9.0], cell(workload=along))
+    launches(farm, "bench_tg", [5.0], cell(workload=BENCH))
+    (one,) = found(farm)
+    assert (one.value("bench_tg"), one.workloads["bench_tg"]) == (5.0, "bench pp512 tg128")
+
+
 def test_a_speed_at_depth_is_used_where_there_is_no_other(farm: Home) -> None:
     launches(farm, "bench_tg", [1.0], cell(workload=DEEP))
     (one,) = found(farm)
