@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prefect.client.schemas.objects import State as PrefectState
 from prefect.futures import PrefectFuture
 
-from agents import agent
+from agents import Agent, AgentError, agent
 from flows import make, making
 from flows.execute import Job
 from flows.failures import land_failure
@@ -27,6 +29,7 @@ from flows.tasks import bench, evaluate, run_lane
 from quantfarm import planning, suites, sweeps
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Artifact, Cell, DeviceProfile, Landed, Variant
+from quantfarm.quantizers import AS_IS
 from storage import wanted
 from storage.artifacts import Artifacts
 from storage.home import Home
@@ -179,16 +182,39 @@ class Carried:
                     needed[more.recipe.id] = more
         if not self._find(needed) and not self._without_logits(pending):
             return
-        host, sweep = self.prepared.host, self.prepared.sweep
-        # Making is work like any other: nothing may be measured here meanwhile.
-        with contextlib.ExitStack() as held:
-            with wanted.waiting(self.home, wanted.device_of(host.profile), sweep.priority, self.prepared.holder):
-                held.enter_context(host.lease(self.prepared.holder, self._waiting_for_this_machine))
-            if missing := self._find(needed):  # another sweep may just have made some
-                made, failed = making.make(self.home, self.prepared, missing, self.stop)
-                self._artifacts |= made
-                self._unmade |= failed
+        self._make_elsewhere(needed)
+        with self._held(self.prepared.host):
+            # Another sweep may just have made some; what could not be made elsewhere is not made here instead.
+            if missing := [one for one in self._find(needed) if one.recipe.id not in self._unmade]:
+                self._make(missing)
             self._make_logits(pending)
+
+    def _make_elsewhere(self, needed: dict[str, Variant]) -> None:
+        """On the device that the sweep wants its variants made on, where it names one."""
+        missing = [one for one in self._find(needed) if one.recipe.quantizer != AS_IS]
+        if not missing or wanted.device_of((maker := self.prepared.maker).profile) == "local":
+            return
+        try:
+            with self._held(maker):
+                self._make(missing, maker)
+        except AgentError as error:  # not to be reached, or gone meanwhile
+            self._unmade |= {one.recipe.id: str(error) for one in self._find(needed) if one in missing}
+        finally:
+            maker.close()
+
+    def _make(self, missing: list[Variant], on: Agent | None = None) -> None:
+        made, failed = making.make(self.home, self.prepared, missing, self.stop, on)
+        self._artifacts |= made
+        self._unmade |= failed
+
+    @contextlib.contextmanager
+    def _held(self, host: Agent) -> Iterator[None]:
+        """Making is work like any other: nothing may be measured there meanwhile."""
+        holder, device = self.prepared.holder, wanted.device_of(host.profile)
+        with contextlib.ExitStack() as held:
+            with wanted.waiting(self.home, device, self.prepared.sweep.priority, holder):
+                held.enter_context(host.lease(holder, partial(self._waiting_for, device)))
+            yield
 
     def _without_logits(self, cells: list[Cell]) -> list[tuple[Cell, Artifact]]:
         """One cell, and what it is compared with, for each file that is not there; those that are, are held."""
@@ -210,7 +236,7 @@ class Carried:
         self._artifacts |= {recipe: artifact for recipe, artifact in found.items() if artifact}
         return [needed[recipe] for recipe, artifact in found.items() if not artifact]
 
-    def _waiting_for_this_machine(self, who: str) -> None:
+    def _waiting_for(self, device: str, who: str) -> None:
         if self.stop.is_set():
             raise Stopped("stopped before anything was made")
-        tell("waiting", f"this machine is in use by {who}; waiting for it")
+        tell("waiting", f"{'this machine' if device == 'local' else device} is in use by {who}; waiting for it")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from agents import Agent, Exit
-from flows import environments
+from agents import Agent
+from flows import building_host, environments
+from flows.making_steps import MakeError, in_turn, never, run_step
 from flows.progress import tell
 from flows.sources import Files
-from flows.stopping import Stopped
-from quantfarm.errors import FarmError, UsageError
+from quantfarm.errors import UsageError
 from quantfarm.models import folder as folders
 from quantfarm.nouns import Artifact, Cell, Plan, Trace, Variant, Workload, digest
 from quantfarm.quantizers import AS_IS, quantizer
@@ -23,45 +20,6 @@ from quantfarm.runtimes import runtime
 from storage import atomic, contents
 from storage.artifacts import Artifacts
 from storage.home import Home
-
-MAKE_LIMIT_S = 24 * 3600.0
-#: Between two looks at whether who makes the same is done.
-PAUSE_S = 0.2
-
-
-class MakeError(FarmError):
-    """A variant could not be made: its cells fail with this reason, the sweep goes on."""
-
-
-def never() -> bool:
-    """Nobody asks to stop."""
-    return False
-
-
-def _run(
-    agent: Agent,
-    command: Sequence[str],
-    parse: Callable[[list[str]], Trace],
-    what: str,
-    stopped: Callable[[], bool] = never,
-) -> Trace:
-    """Run a making step; its trace. Raises MakeError with what the step itself said, Stopped."""
-    lines: list[str] = []
-    left = agent.run(command, on_line=lines.append, limit_s=MAKE_LIMIT_S, stopped=stopped)
-    if stopped():
-        raise Stopped(f"{what}: stopped")
-    try:
-        trace = parse(lines)
-    except ValueError as error:
-        raise MakeError(f"{what}: printed what is not an event: {error}") from error
-    if not trace.finished or left.reason:
-        raise MakeError(f"{what}: {_why(trace, left)}")
-    return trace
-
-
-def _why(trace: Trace, left: Exit) -> str:
-    said = left.stderr.strip().splitlines()[-1:]
-    return left.reason or str(trace.first("end").get("error", "")) or " ".join([f"exit status {left.code}", *said])
 
 
 def variant(home: Home, agent: Agent, wanted: Variant, source: Files, stopped: Callable[[], bool] = never) -> Artifact:
@@ -84,7 +42,7 @@ def _as_is(store: Artifacts, agent: Agent, wanted: Variant, source: Files, stopp
     assert source.gguf
     made_by = quantizer("gguf")
     command = made_by.command(wanted.recipe, {"source": str(source.gguf)}, "")
-    facts = made_by.parse(_run(agent, command, _events, f"reading {source.gguf}", stopped))
+    facts = made_by.parse(run_step(agent, command, _events, f"reading {source.gguf}", stopped))
     return store.refer(source.gguf, wanted.recipe, **facts)
 
 
@@ -92,19 +50,16 @@ def _made(home: Home, agent: Agent, wanted: Variant, source: Files, stopped: Cal
     made_by, store = quantizer(wanted.recipe.quantizer), Artifacts(home)
     given = source.folder if made_by.source == "hf" else source.gguf
     assert given
-    files = {name: str(path) for name, path in contents.named(given, "source").items()}
+    files = contents.named(given, "source")
     if made_by.needs(wanted.recipe):
         from flows import calibrating  # noqa: PLC0415 - only where something is learnt
 
-        more = calibrating.needed_files(home, agent, wanted.recipe, given, source.calibration, stopped)
-        files |= {name: str(path) for name, path in more.items()}
-    if python := environments.python(made_by):
-        files["python"] = str(python)
+        files |= calibrating.needed_files(home, agent, wanted.recipe, given, source.calibration, stopped)
     out = store.partial(wanted.recipe, folder=made_by.folder)
     try:
-        command = made_by.command(wanted.recipe, files, str(out))
-        trace = _run(agent, command, _events, f"quantizing {wanted.name}", stopped)
-        return store.adopt(out, wanted.recipe, **made_by.parse(trace))
+        what = f"quantizing {wanted.name}"
+        facts = building_host.make(home, agent, made_by, wanted.recipe, files, out, what, stopped)
+        return store.adopt(out, wanted.recipe, **facts)
     finally:
         contents.remove(out)
 
@@ -125,7 +80,7 @@ def check_text(agent: Agent, plan: Plan, source: Path, text: Path, called: str) 
             under = runtime(cell.runtime)
             command = under.command(asked, {"model": str(source), "text": str(text)})
             try:
-                _run(agent, command, under.parse, "counting the text's tokens")
+                run_step(agent, command, under.parse, "counting the text's tokens")
             except MakeError as error:
                 raise UsageError(str(error).replace(str(text), called)) from error
             return
@@ -149,26 +104,11 @@ def base_logits(
     it waits for that. Raises MakeError, Stopped.
     """
     path = logits_path(home, cell, base)
-    with _in_turn(path.with_suffix(".lock"), stopped):
+    with in_turn(path.with_suffix(".lock"), stopped):
         if not path.exists():
             tell("making", f"{cell.variant.model} {base.recipe.quant} base logits")
             _logits(home, agent, cell, base, text, path, stopped)
     return path
-
-
-@contextlib.contextmanager
-def _in_turn(path: Path, stopped: Callable[[], bool]) -> Iterator[None]:
-    """Holds the lock; who is told to stop does not wait for it any longer. Raises Stopped."""
-    with path.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if stopped():
-                    raise Stopped("stopped while another makes the same base logits") from None
-                time.sleep(PAUSE_S)
-        yield
 
 
 def _logits(
@@ -182,7 +122,7 @@ def _logits(
     if python := environments.python(under):
         files["python"] = str(python)
     try:
-        _run(agent, under.command(asked, files), under.parse, "base logits", stopped)
+        run_step(agent, under.command(asked, files), under.parse, "base logits", stopped)
         atomic.replace(out, path)
     finally:
         out.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 from prefect.client.schemas.objects import State as PrefectState
 
+from agents import Agent
 from flows.prepare import Prepared
 from flows.progress import tell
 from flows.stopping import Stopped
@@ -35,17 +36,20 @@ def at_once(source_size: int, cores: int, free: int) -> int:
 
 
 def make(
-    home: Home, prepared: Prepared, missing: Sequence[Variant], stop: threading.Event
+    home: Home, prepared: Prepared, missing: Sequence[Variant], stop: threading.Event, on: Agent | None = None
 ) -> tuple[dict[str, Artifact], dict[str, str]]:
-    """Artifacts and failures by recipe id. The caller holds this machine's lease. Raises NoRoom, Stopped."""
+    """Artifacts and failures by recipe id. `on`: a device that makes them, one after another, in place of this machine;
+    the caller holds its lease. Raises NoRoom, Stopped."""
     made: dict[str, Artifact] = {}
     failed: dict[str, str] = {}
     free = psutil.virtual_memory().available
-    workers = min(len(missing), at_once(prepared.source.size, os.cpu_count() or 1, free))
+    workers = 1 if on else min(len(missing), at_once(prepared.source.size, os.cpu_count() or 1, free))
+    host = on or prepared.host
     with ThreadPoolExecutor(workers, thread_name_prefix="quantize") as pool:
         try:
             ours = {
-                pool.submit(contextvars.copy_context().run, _one, home, prepared, one, stop): one for one in missing
+                pool.submit(contextvars.copy_context().run, _one, home, prepared, host, one, stop): one
+                for one in missing
             }
             for number, future in enumerate(as_completed(ours), 1):
                 recipe = ours[future].recipe.id
@@ -59,10 +63,10 @@ def make(
     return made, failed
 
 
-def _one(home: Home, prepared: Prepared, variant: Variant, stop: threading.Event) -> PrefectState[Any]:
+def _one(home: Home, prepared: Prepared, host: Agent, variant: Variant, stop: threading.Event) -> PrefectState[Any]:
     if stop.is_set():
         raise Stopped("stopped before it was quantized")
-    return quantize(home, prepared.host, variant, prepared.source_files, stop, return_state=True)
+    return quantize(home, host, variant, prepared.source_files, stop, return_state=True)
 
 
 def _sort(future: Future[PrefectState[Any]], recipe: str, made: dict[str, Artifact], failed: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from agents import Agent, agent
-from flows import devices, environments, make, sources, texts
+from flows import building_host, calibrating, devices, environments, make, sources, texts
 from flows.sources import Files
 from quantfarm import planning
 from quantfarm.nouns import Plan
@@ -22,7 +22,8 @@ from storage.home import Home
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """`host` is where variants are made; `source_files` what they are made from. `requests`: of each task."""
+    """`maker` is where variants are made, `host` this machine; `source_files` what they are made from. `requests`: of
+    each task."""
 
     id: str
     sweep: Sweep
@@ -32,6 +33,7 @@ class Prepared:
     text: Path
     requests: Mapping[str, Path]
     host: Agent
+    maker: Agent
 
     @property
     def holder(self) -> str:
@@ -68,7 +70,7 @@ def _requests(home: Home, sweep: Sweep) -> Mapping[str, Path]:
 
 
 def _host(home: Home) -> Agent:
-    """Where variants are made: this machine."""
+    """This machine."""
     return agent(devices.known(home)[devices.LOCAL])
 
 
@@ -77,13 +79,21 @@ def check(home: Home, sweep: Sweep) -> None:
     profiles = devices.chosen(home, sweep)
     texts.read(sweep)
     planning.check(sweep)
-    _calibration(sweep)
+    building_host.host(home, sweep)
+    learnt = _calibration(sweep)
     if sources.is_here(sweep.model):
         planning.variants(sweep.wanted_quants, sources.describe(sweep.model))
         environments.make(sweep, profiles)
         made = plan(home, sweep)
         if file := sources.file_of(sweep.model):
             make.check_text(_host(home), made, file, texts.keep(home, texts.read(sweep)), texts.name(sweep))
+            _check_calibration(home, sweep, file, learnt)
+
+
+def _check_calibration(home: Home, sweep: Sweep, gguf: Path, learnt: bytes | None) -> None:
+    """Raises UsageError for a calibration text that has too few tokens for the model."""
+    if learnt:
+        calibrating.check(_host(home), gguf, texts.keep(home, learnt), texts.calibration_name(sweep))
 
 
 def new_id() -> str:
@@ -104,6 +114,7 @@ def prepare(home: Home, sweep: Sweep, sweep_id: str = "") -> Prepared:
     kept = texts.keep(home, text)
     if files.gguf:
         make.check_text(_host(home), made, files.gguf, kept, texts.name(sweep))
+        _check_calibration(home, sweep, files.gguf, learnt)
     return Prepared(
         id=sweep_id or new_id(),
         sweep=sweep,
@@ -113,4 +124,5 @@ def prepare(home: Home, sweep: Sweep, sweep_id: str = "") -> Prepared:
         text=kept,
         requests=_requests(home, sweep),
         host=_host(home),
+        maker=building_host.host(home, sweep),
     )

@@ -1,15 +1,20 @@
-"""The texts that perplexity is measured on, kept by their sha256 so that a path never changes a question."""
+"""The texts that perplexity is measured on and that quantizers learn from, kept by sha256: a path changes no question."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 
+from quantfarm import calibration as learning
 from quantfarm import corpus
 from quantfarm.errors import UsageError
 from quantfarm.sweeps import Sweep
+from quantfarm.tasks import CLOZE
 from storage import atomic
 from storage.home import Home
+
+HELD_OUT = "the held-out reference corpus"
 
 
 def read(sweep: Sweep) -> bytes:
@@ -28,18 +33,45 @@ def read(sweep: Sweep) -> bytes:
 
 
 def calibration(sweep: Sweep) -> bytes:
-    """What quantizers learn from: the file that the sweep names, else the training part of the reference corpus.
+    """What quantizers learn from: the file that the sweep names, else a slice of the reference corpus's training part.
 
-    Raises UsageError.
+    Raises UsageError for one that is too short, no UTF-8, or overlaps a text that the sweep measures quality on.
     """
-    if sweep.calibration is None:
-        return "\n".join(corpus.documents(held_out=False)).encode()
-    return sweep.calibration.expanduser().read_bytes()
+    data = learning.default_text() if sweep.calibration is None else _named(sweep.calibration)
+    for measured, called in _measured(sweep):
+        _apart(data, calibration_name(sweep), measured, called)
+    return data
+
+
+@functools.lru_cache(maxsize=8)
+def _apart(data: bytes, called: str, measured: bytes, measured_called: str) -> None:
+    """Looked at once: a sweep asks several times. Raises UsageError."""
+    learning.check(data, called, measured, measured_called)
+
+
+def _named(path: Path) -> bytes:
+    try:
+        return path.expanduser().read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the calibration text {path}: {error.strerror}") from error
+
+
+def _measured(sweep: Sweep) -> list[tuple[bytes, str]]:
+    """The texts that nothing may be learnt from; the built-in task's questions are of the held-out corpus."""
+    found = [(read(sweep), name(sweep))]
+    if sweep.text is not None and CLOZE in sweep.wanted_tasks:
+        found.append((corpus.held_out_text(), f"{HELD_OUT}, of which {CLOZE} is made"))
+    return found
+
+
+def calibration_name(sweep: Sweep) -> str:
+    """How the user knows the calibration text."""
+    return str(sweep.calibration) if sweep.calibration else "of the training part of the reference corpus"
 
 
 def name(sweep: Sweep) -> str:
     """How the user knows the text."""
-    return str(sweep.text) if sweep.text else "the held-out reference corpus"
+    return str(sweep.text) if sweep.text else HELD_OUT
 
 
 def sha256(text: bytes) -> str:

@@ -23,12 +23,22 @@ GRACE_S = 2.0
 QUIET = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
-def requirements(runner: Path = RUNNER) -> list[str]:
-    """What a runner declares that it needs (PEP 723)."""
+def _declared(runner: Path) -> dict[str, Any]:
+    """A runner's PEP 723 block."""
     lines = runner.read_text().splitlines()
     begin = lines.index("# /// script") + 1
     block = [line.removeprefix("#").removeprefix(" ") for line in lines[begin : lines.index("# ///", begin)]]
-    return list(tomllib.loads("\n".join(block))["dependencies"])
+    return tomllib.loads("\n".join(block))
+
+
+def requirements(runner: Path = RUNNER) -> list[str]:
+    """What a runner declares that it needs (PEP 723)."""
+    return list(_declared(runner)["dependencies"])
+
+
+def requires_python(runner: Path) -> str:
+    """The oldest Python that a runner declares that it runs under: `3.11`."""
+    return str(_declared(runner)["requires-python"]).removeprefix(">=").strip()
 
 
 def environment(tell: Tell = nobody) -> Path:
