@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from quantfarm.errors import FarmError
-from storage import atomic, device_rows, landing, night_rows
+from storage import atomic, device_rows, landing, night_rows, ratings
 from storage.database import open_writer
 from storage.home import Home
 from storage.landings import Landings
@@ -75,6 +75,7 @@ def _fill(home: Home, path: Path, wait_s: float) -> int:
         done = load(connection, home, missing, following)
         rows = device_rows.load(connection, home, following, done.problems)
         rows += night_rows.load(connection, home, following, done.problems)
+        rows += ratings.load(connection, home, following, done.problems)
         _report(done)
         if changed and not done.cells and not rows:
             connection.execute("UPDATE publication SET version = ?", [following])
