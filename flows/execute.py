@@ -19,6 +19,7 @@ from flows.station import Station
 from flows.stopping import Stopped
 from flows.version import version
 from quantfarm import builds, metrics, suites
+from quantfarm.metrics import starts
 from quantfarm.metrics.conditions import conditions as trace_conditions
 from quantfarm.nouns import Artifact, Cell, Landed, Measurement, Outcome, State, Trace
 from quantfarm.runtimes import runtime
@@ -115,6 +116,7 @@ def measure(
     except AgentError as error:
         outcome = Outcome(state=State.FAILED, stage=error.stage, reason=str(error), retryable=error.retryable)
     outcome, measured = _measure(_really(job.cell, outcome, events), events)
+    measured = starts.remarked(measured, before)
     return Found(outcome=outcome, measurements=measured, conditions={**before, **_described(events)})
 
 
