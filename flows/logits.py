@@ -22,7 +22,7 @@ from storage.home import Home
 
 def compares(cell: Cell) -> bool:
     """Whether the cell is compared with the unquantized model: of no use to a simulated device."""
-    kind = cell.workload.kind == "quality"
+    kind = cell.workload.kind == "quality" and not cell.workload.settings.get("canary")
     return kind and "logits" in runtime(cell.runtime).workloads and not cell.profile.simulated
 
 

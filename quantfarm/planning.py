@@ -217,6 +217,19 @@ def sources(sweep: Sweep) -> dict[str, bool]:
     return {"gguf": usual or "gguf" in wanted, "folder": "hf" in wanted}
 
 
+def _canary(profile: DeviceProfile, under: Runtime, workload: Workload, works: Sequence[Workload]) -> Workload | None:
+    """What a device that does not judge is asked; None where no speed is measured that a wrong answer would void.
+
+    Simulated devices compute nothing. `canary` marks it: it is compared, and is no figure of the file.
+    """
+    fast = any(work.kind not in suites.QUALITY and work.kind in under.workloads for work in works)
+    if workload.kind != "quality" or profile.simulated or not fast:
+        return None
+    settings = workload.settings
+    n_chunks = min(int(settings.get("n_chunks") or suites.CANARY_CHUNKS), suites.CANARY_CHUNKS)
+    return Workload(kind="quality", parameters=parameters({**settings, "n_chunks": n_chunks, "canary": True}))
+
+
 def _nothing_unfit(profile: DeviceProfile) -> str:
     """Every device is well."""
     del profile
@@ -234,20 +247,27 @@ def plan(
 
     Quality belongs to artifact × runtime: it is planned once, on the first device that can, this machine
     before others (its text and base logits need not travel). `unfit` says why a device may not be scheduled
-    now; empty when it may. Raises UsageError for unknown quants, runtimes, suites.
+    now; empty when it may. The other devices whose speed is measured take a canary: a few chunks, compared with
+    the same ones of the device that judges. Raises UsageError for unknown quants, runtimes, suites.
     """
-    profiles = sorted(profiles, key=lambda profile: bool(profile.address))
+    profiles = sorted(profiles, key=lambda profile: (profile.simulated, bool(profile.address)))
     runtimes = [runtime(name) for name in sweep.wanted_runtimes]
     works = workloads(sweep, texts)
     found = variants(sweep.wanted_quants, source, texts.calibration)
     cells: list[Cell] = []
     skips: list[Skip] = []
     judged: set[tuple[Variant, str, str]] = set()
+    compared: set[tuple[str, Variant, str]] = set()
     for profile, variant, under, workload in _questions(profiles, found, runtimes, works):
         reason = unfit(profile) or _obstacle(profile, variant, under, workload, source)
         quality = workload.kind in suites.QUALITY
         asked_once = (variant, under.name, workload.label)
         if not reason and quality and asked_once in judged:
+            canary = _canary(profile, under, workload, works)
+            if canary and (profile.name, variant, under.name) not in compared:
+                compared.add((profile.name, variant, under.name))
+                build = build_of(profile, under)
+                cells.append(Cell(profile=profile, variant=variant, runtime=under.name, build=build, workload=canary))
             continue
         if reason:
             skips.append(

@@ -41,6 +41,9 @@ DEFAULTS: dict[str, dict[str, Scalar]] = {
 #: Kinds that tell of the artifact and not of the device: measured once per artifact × runtime.
 QUALITY = frozenset({"quality", "rolling", "tasks"})
 
+#: Chunks of the canary by which a device is compared with the one that judges.
+CANARY_CHUNKS = 4
+
 SUITES: dict[str, tuple[dict[str, Scalar], ...]] = {
     "quick": ({"kind": "bench"}, {"kind": "app"}, {"kind": "quality", "n_chunks": 40}),
     "speed": ({"kind": "bench"}, {"kind": "app"}),

@@ -81,6 +81,29 @@ def test_quality_is_planned_once_however_many_devices_there_are() -> None:
     assert len(made.cells) == len(DEFAULT_QUANTS)
 
 
+def test_the_other_devices_whose_speed_is_measured_take_a_canary_of_each_file() -> None:
+    lap = DeviceProfile(name="lap", cores=4, memory_mib=65536, address="lap.lan")
+    fake = DeviceProfile(name="fake", cores=4, memory_mib=65536, simulated=True)
+    asked = Sweep(quants=("F16", "Q4_K_M"), suite="quick", launches=3)
+    made = planning.plan(asked, [lap, fake, DEVICE], SOURCE, TEXTS)
+    judging = [cell for cell in made.cells if cell.workload.kind == "quality"]
+    quality = sorted((cell.profile.name, cell.variant.name, cell.workload.label) for cell in judging)
+    assert quality == [
+        (DEVICE.name, "F16", "quality 40×512"),
+        (DEVICE.name, "Q4_K_M", "quality 40×512"),
+        ("lap", "F16", "canary 4×512"),
+        ("lap", "Q4_K_M", "canary 4×512"),
+    ]
+    assert len({cell.id for cell in made.cells}) == len(made.cells)
+
+
+def test_a_canary_has_no_more_chunks_than_the_judge() -> None:
+    lap = DeviceProfile(name="lap", cores=4, memory_mib=65536, address="lap.lan")
+    asked = Sweep(quants=("F16",), suite="quick", launches=1, common={"n_chunks": 2})
+    labels = {c.workload.label for c in planning.plan(asked, [DEVICE, lap], SOURCE, TEXTS).cells}
+    assert {"quality 2×512", "canary 2×512"} <= labels
+
+
 def test_the_order_of_cells_does_not_follow_the_quantization() -> None:
     order = [cell.variant.name for cell in plan(Sweep(suite="speed", launches=6)).cells]
     assert order != sorted(order)

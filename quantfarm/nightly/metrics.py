@@ -15,6 +15,7 @@ MAIN: dict[str, tuple[str, ...]] = {
     "bench": ("bench_tg", "bench_pp", "load_time", *MEMORY, *HEAT),
     "app": ("decode_tps", "ttft", "load_time", *MEMORY, *HEAT),
     "quality": ("ppl", "kld_mean", "same_top"),
+    "canary": ("ppl",),
 }
 FURTHER = ("bits_per_byte", "kld_median", "kld_p999", "kld_max", "rms_dp", "temperature_start", "idle_power")
 KNOWN = frozenset({*FURTHER, *(metric for metrics in MAIN.values() for metric in metrics)})

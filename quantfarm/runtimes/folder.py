@@ -65,6 +65,7 @@ class FolderRuntime:
     def request(self, cell: Cell, files: Mapping[str, str]) -> dict[str, object]:
         """What the runner is asked: the workload's parameters, what they mean for it, and the paths on the device."""
         settings: dict[str, Scalar] = {**CONTEXT, **_placed(cell.profile, cell.workload.settings)}
+        settings.pop("canary", None)  # the farm's own
         paths = {name: files[name] for name in (*PATHS, "quant_linear") if name in files and name != "model"}
         model = folder_of(files, "model") or files["model"]
         return {
