@@ -111,6 +111,7 @@ class Decoder:
         self.context = session.context(cells, MOST_SEQUENCES, unified=True)
         self.n_batch = self.context.settings["n_batch"]
         self.batch = core.C.llama_batch_init(self.n_batch, 0, MOST_SEQUENCES)
+        self.decoded = 0  # tokens
 
     def logits(self, layout: Layout) -> Any:
         """Rows of logits of shape (rows, n_vocab); good until the next call."""
@@ -128,6 +129,7 @@ class Decoder:
 
     def _fill(self, layout: Layout, start: int, stop: int) -> int:
         raw = self.batch
+        self.decoded += stop - start
         raw.n_tokens = stop - start
         token, pos, n_seq_id, seq_id, logits = raw.token, raw.pos, raw.n_seq_id, raw.seq_id, raw.logits
         for i in range(start, stop):
@@ -173,6 +175,7 @@ class LlamaModel:
             raise core.Failure("run", "the vocabulary has neither BOS nor EOS to begin with")
         self._bos = [bos]
         self._decoder: Decoder | None = None
+        self.asked = self.decoded = 0  # tokens: of all requests one by one, and as many as were decoded
 
     def encode(self, text: str, add_special: bool) -> list[int]:
         """As a Hugging Face tokenizer: special tokens parsed; no second BOS before one that the text begins with."""
@@ -195,12 +198,14 @@ class LlamaModel:
             return
         kept = self._beginning(items)
         needs = [Need.of(item, kept, self.shared.shared_length) for item in items]
+        self.asked += sum(len(ids) for need in needs for ids in need.inputs)
         needs.sort(key=lambda need: -need.tokens)  # longest first: what does not fit is known at once
         decoder = self._ready(kept + needs[0].tokens)
         if kept:
             decoder.keep(needs[0].inputs[0][:kept])
         for pack in self._packs(needs):
             yield from self._pack(decoder, pack, kept)
+        self.decoded, decoder.decoded = self.decoded + decoder.decoded, 0
 
     def _beginning(self, items: Sequence[Any]) -> int:
         """How many tokens all inputs begin with; 0 where that is not worth it. One token is left to each choice."""
@@ -264,6 +269,7 @@ def tasks(core: Any, session: Any) -> None:
     model = LlamaModel(core, session, shared)
     try:
         shared.answer(session.request, model, session.events.emit)
+        session.events.emit("result", decoded=model.decoded, asked=model.asked)
     except (ValueError, OSError, KeyError) as error:
         raise core.Failure("run", f"the requests cannot be scored: {error}") from error
 
