@@ -310,8 +310,9 @@ class Context:
             raise Failure("request", f"flash_attn is 'on' or 'off', not {request['flash_attn']!r}")
         params.type_k, params.type_v = ggml_type(need(request, "type_k")), ggml_type(need(request, "type_v"))
         params.offload_kqv = params.op_offload = int(request["n_gpu_layers"]) != 0
-        params.swa_full = params.embeddings = False
-        params.kv_unified = unified
+        params.embeddings = False
+        # What sequences share must stay whole, also where a layer looks at a window alone.
+        params.kv_unified = params.swa_full = unified
         params.no_perf = True
         before = now()
         model.log.loading, model.log.lines = True, []
@@ -435,7 +436,7 @@ class Session:
             self._loaded = True
             offload = bool(layers)
             constant = {"n_gpu_layers": layers, "load_mode": load_mode, "op_offload": offload, "offload_kqv": offload}
-            constant |= {"swa_full": False, "kv_unified": unified, "threadpool": "attached", "poll": 50}
+            constant |= {"swa_full": unified, "kv_unified": unified, "threadpool": "attached", "poll": 50}
             self.events.emit(
                 "loaded",
                 seconds=self.model.seconds + context.seconds,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib.machinery import SourceFileLoader
 from typing import Any
 
-#: Sequences of one context: llama.cpp's own most.
+#: Sequences of one context: llama.cpp's own most; it takes no more than a batch has tokens.
 MOST_SEQUENCES = 256
 #: Of the sequences, the one that keeps what the documents of a group begin with.
 KEPT = 0
@@ -106,11 +106,11 @@ class Need:
 class Decoder:
     """One context for all packs: unified cells, so that a cell can be of several sequences."""
 
-    def __init__(self, core: Any, session: Any, cells: int) -> None:
+    def __init__(self, core: Any, session: Any, cells: int, sequences: int) -> None:
         self.core, self.n_vocab = core, session.model.n_vocab
-        self.context = session.context(cells, MOST_SEQUENCES, unified=True)
+        self.context = session.context(cells, sequences, unified=True)
         self.n_batch = self.context.settings["n_batch"]
-        self.batch = core.C.llama_batch_init(self.n_batch, 0, MOST_SEQUENCES)
+        self.batch = core.C.llama_batch_init(self.n_batch, 0, sequences)
         self.decoded = 0  # tokens
 
     def logits(self, layout: Layout) -> Any:
@@ -167,6 +167,9 @@ class LlamaModel:
         self.core, self.session, self.shared = core, session, shared
         lib, request, vocab = core.C, session.request, session.model.vocab
         self.max_length = request.get("n_ctx") or lib.llama_model_n_ctx_train(session.model.handle)
+        self.sequences = min(MOST_SEQUENCES, int(core.need(request, "n_batch")))
+        if lib.llama_model_is_recurrent(session.model.handle) or lib.llama_model_is_hybrid(session.model.handle):
+            raise core.Failure("load", "tasks share what choices begin with: a recurrent state cannot be shared")
         asked = request.get("add_bos")
         self.add_bos = session.model.adds_bos if asked is None else bool(asked)
         bos, eos = lib.llama_vocab_bos(vocab), lib.llama_vocab_eos(vocab)
@@ -200,6 +203,8 @@ class LlamaModel:
         needs = [Need.of(item, kept, self.shared.shared_length) for item in items]
         self.asked += sum(len(ids) for need in needs for ids in need.inputs)
         needs.sort(key=lambda need: -need.tokens)  # longest first: what does not fit is known at once
+        if (most := max(len(need.inputs) for need in needs)) >= self.sequences:
+            raise ValueError(f"a document with {most} choices: n_batch {self.sequences} takes fewer")
         decoder = self._ready(kept + needs[0].tokens)
         if kept:
             decoder.keep(needs[0].inputs[0][:kept])
@@ -221,7 +226,7 @@ class LlamaModel:
             self._decoder.context.free()
             self._decoder = None
         if not self._decoder:
-            self._decoder = Decoder(self.core, self.session, pack)
+            self._decoder = Decoder(self.core, self.session, pack, self.sequences)
         return self._decoder
 
     def _packs(self, needs: Sequence[Need]) -> Iterator[list[Need]]:
@@ -232,7 +237,7 @@ class LlamaModel:
         for need in needs:
             both = [*pack, need]
             fits = sum(one.tokens for one in both) <= most and sum(one.rows for one in both) <= rows
-            if pack and not (fits and sum(len(one.inputs) for one in both) < MOST_SEQUENCES):
+            if pack and not (fits and sum(len(one.inputs) for one in both) < self.sequences):
                 yield pack
                 both = [need]
             pack = both
