@@ -51,7 +51,7 @@ def as_dict(made: Recommendation, device: str, model: str) -> dict[str, Any]:
         "simulated": chosen.simulated if chosen else False,
         "runner_up": made.runner_up.variant if made.runner_up else None,
         "why_not_runner_up": made.why_not_runner_up,
-        "excluded": {candidate.variant: why for candidate, why in made.excluded},
+        "excluded": {candidate.name: why for candidate, why in made.excluded},
         "remarks": list(made.remarks),
         "reproduce": made.reproduce,
     }
@@ -63,6 +63,6 @@ def show(made: Recommendation, console: Console) -> None:
         if remark:
             console.print(remark, markup=False, highlight=False)
     for candidate, why in made.excluded:
-        console.print(f"  not {candidate.variant}: {why}", style="dim", markup=False, highlight=False)
+        console.print(f"  not {candidate.name}: {why}", style="dim", markup=False, highlight=False)
     if made.reproduce:
         console.print(f"measure it again: {made.reproduce}", style="dim", markup=False, highlight=False)

@@ -87,7 +87,7 @@ def _device(shelf: Shelf, found: Sequence[Candidate]) -> None:
     simulated = first.simulated
     where = f"{first.model} on {first.device}{' (simulated)' if simulated else ''}"
     lines = [f"## {where}", made.reason, made.why_not_runner_up, *made.remarks]
-    lines += [f"- not {candidate.variant}: {why}" for candidate, why in made.excluded]
+    lines += [f"- not {candidate.name}: {why}" for candidate, why in made.excluded]
     if made.reproduce:
         lines.append(f"Measure it again:\n\n```\n{made.reproduce}\n```")
     text = (SIMULATED if simulated else "") + "\n\n".join(line for line in lines if line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from quantfarm.candidates import Candidate
+from quantfarm.candidates import Candidate, named
 from quantfarm.errors import UsageError, unknown
 from storage.candidates import candidates
 from storage.home import Home
@@ -30,12 +30,12 @@ def of(home: Home, device: str, model: str | None) -> list[Candidate]:
         found = candidates(reader, device=device, model=name)
     if not found:
         raise UsageError(f"nothing of model '{name}' has been measured on {device}: run quantfarm sweep --model {name}")
-    return found
+    return named(found)
 
 
 def by_device_and_model(home: Home, device: str | None, model: str | None) -> list[Sequence[Candidate]]:
     """All candidates, one list for each device and model."""
     with Reader(home) as reader:
         found = candidates(reader, device=device, model=model)
-    found.sort(key=lambda c: (c.device, c.model))
+    found = sorted(named(found), key=lambda c: (c.device, c.model))
     return [list(group) for _, group in groupby(found, key=lambda c: (c.device, c.model))]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quantfarm.statistics.paired import Answers
@@ -42,7 +43,22 @@ class Candidate:
     simulated: bool = False
     failures: tuple[str, ...] = ()  # "bench: load: …" of cells that failed and have no good attempt
     reproduce: str = ""  # the command that measures it again
+    shown_as: str = ""  # where the variant alone would not say which one it is
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it among the others."""
+        return self.shown_as or self.variant
 
     def value(self, metric: str) -> float | None:
         summary = self.figures.get(metric)
         return summary.value if summary else None
+
+
+def named(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Each with its runtime in its name where a variant was measured under several on one device."""
+    often = Counter((c.device, c.model, c.variant) for c in candidates)
+    return [
+        replace(c, shown_as=f"{c.variant} ({c.runtime})") if often[c.device, c.model, c.variant] > 1 else c
+        for c in candidates
+    ]

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from quantfarm.candidates import Candidate
-from quantfarm.decide.cliff import Cliff, NoCliff, Rung, cliff, find, ladder
+from quantfarm.decide.cliff import IMATRIX, Cliff, NoCliff, Rung, cliff, find, further, ladder
 from quantfarm.statistics.increase import Increase
+from quantfarm.statistics.summary import Summary
 
 BITS = {"F16": 16.0, "Q8_0": 8.5, "Q6_K": 6.56, "Q5_K_M": 5.69, "Q4_K_M": 4.85, "Q3_K_M": 3.91, "Q2_K": 2.96}
 
@@ -126,3 +127,53 @@ def test_candidates_measured_on_another_text_are_not_on_the_ladder() -> None:
     text = np.linspace(2, 3, 10)
     others = [candidate(n, text + 0.1, text_sha256="cd") for n in ("Q8_0", "Q4_K_M", "Q2_K")]
     assert "from 1 size " in cliff([candidate("F16", text), *others]).sentence
+
+
+def measured(
+    losses: Mapping[str, float], runtime: str = "llama_cpp", bits: Mapping[str, float] = BITS
+) -> list[Candidate]:
+    """Candidates on one text, each token of every chunk so many nats worse."""
+    return [
+        Candidate(
+            device="box",
+            model="m",
+            variant=name,
+            runtime=runtime,
+            build="1",
+            bits_per_weight=bits.get(name.partition("+")[0], 16.0),
+            figures={"ppl": Summary(value=math.exp(2 + loss), mad=0, n=1, low=None, high=None, coverage=None)},
+            chunk_nll=tuple(100 * (2 + 0.1 * k + loss) for k in range(8)),
+            chunk_tokens=(100,) * 8,
+            text_sha256="t",
+        )
+        for name, loss in losses.items()
+    ]
+
+
+PLAIN = {"F16": 0.0, "Q8_0": 0.0002, "Q4_K_M": 0.004, "Q3_K_M": 0.06, "Q2_K": 0.2}
+MATRIX = {"Q4_K_M+imatrix": 0.003, "Q3_K_M+imatrix": 0.005, "Q2_K+imatrix": 0.09}
+
+
+def test_variants_with_a_matrix_are_a_ladder_of_their_own() -> None:
+    """Mixed, the smaller loss with a matrix would hide where the plain types fall off."""
+    both = measured(PLAIN | MATRIX)
+    assert steps(cliff(both)) == ("Q4_K_M", "Q3_K_M")
+    assert steps(cliff(both, IMATRIX)) == ("Q3_K_M+imatrix", "Q2_K+imatrix")
+
+
+def test_what_a_matrix_brings_is_told_rung_by_rung() -> None:
+    said = " ".join(further(measured(PLAIN | MATRIX)))
+    assert "With an importance matrix: The quality cliff lies between Q3_K_M+imatrix and Q2_K+imatrix" in said
+    assert "An importance matrix changes perplexity by -0.10 % (-0.10 % to -0.10 %) at Q4_K_M" in said
+
+
+def test_formats_of_another_runtime_have_its_base_and_do_not_mix() -> None:
+    mlx = measured(
+        {"HF": 0.0, "MLX-8": 0.0001, "MLX-4": 0.002, "MLX-2": 0.5}, "mlx", {"MLX-8": 8, "MLX-4": 4, "MLX-2": 2}
+    )
+    one_each = measured({"HF": 0.0, "AWQ": 0.5, "NF4": 0.001}, "transformers", {"AWQ": 4.2, "NF4": 4.5})
+    everyone = measured(PLAIN) + mlx + one_each
+    assert steps(cliff(everyone)) == ("Q4_K_M", "Q3_K_M")
+    (said,) = further(everyone)
+    assert said.startswith("MLX: The quality cliff lies between MLX-4 and MLX-2")
+    assert "against HF" in said

@@ -12,18 +12,24 @@ free, and where do they begin to cost? So, going down a ladder of variants, the 
 2 keeps a small step that happens to cross the line from being called a cliff, 4 an evenly rising loss; and
 by 4 the first step, with nothing before it, is never one. Rungs that a smaller variant equals or beats are
 taken out of the ladder first: they are bad quantizations, not a cost of bits.
+
+A ladder is of variants made in one way: llama.cpp's types as they are, the same with an importance matrix (the IQ
+types are always), MLX's. Mixed, the step from the last rung with a matrix to the first without would be taken for a
+cost of bits. What the matrix brings is told rung by rung instead.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from quantfarm.candidates import Candidate
 from quantfarm.report.figures import share
-from quantfarm.statistics.increase import Increase, base_of, increase
+from quantfarm.statistics.increase import UNQUANTIZED, Increase, base_of, increase
 
 TOLERATED = math.log(1.02)  # nats, over the unquantized model
 PER_BIT = math.log(1.02)  # nats per bit per weight
@@ -64,12 +70,32 @@ class NoCliff:
         return False
 
 
-def cliff(candidates: Sequence[Candidate]) -> Cliff | NoCliff:
-    """The cliff of one model under one runtime (the base's, where candidates have several)."""
-    base = base_of(candidates)
+#: How variants are made that no name below says: llama.cpp's types as they are.
+PLAIN = ""
+IMATRIX = "imatrix"
+
+
+def made_by(variant: str) -> str:
+    """The way of making that a variant's rungs share: `imatrix`, `MLX`, `AWQ` …; empty for llama.cpp's own types."""
+    quant, _, options = variant.partition("+")
+    if IMATRIX in options.split("+"):
+        return IMATRIX
+    if quant in UNQUANTIZED or re.match(r"I?Q\d|TQ\d|MXFP", quant):
+        return PLAIN
+    return quant.partition("-")[0]
+
+
+def cliff(candidates: Sequence[Candidate], way: str = PLAIN) -> Cliff | NoCliff:
+    """The cliff of one model of variants made in one way, under one runtime: the base's, or where they are of others
+    the one that most of them have."""
+    own = [c for c in candidates if made_by(c.variant) == way or c.variant in UNQUANTIZED]
+    often = Counter(c.runtime for c in own if c.variant not in UNQUANTIZED)
+    usual = max(sorted(often), key=often.__getitem__) if often else None
+    base = base_of(candidates, usual if way else None)
     if base is None:
         return NoCliff(sentence="No quality cliff can be told: the unquantized model's perplexity was not measured.")
-    by_name = {c.variant: c for c in candidates if c.runtime == base.runtime and c.bits_per_weight > 0}
+    runtime = usual if usual and base.runtime not in often else base.runtime
+    by_name = {c.variant: c for c in own if c.runtime == runtime and c.bits_per_weight > 0}
     by_name[base.variant] = base
     rungs = [
         Rung(name=name, bits=c.bits_per_weight, loss=loss) for name, c in by_name.items() if (loss := increase(c, base))
@@ -81,6 +107,35 @@ def cliff(candidates: Sequence[Candidate]) -> Cliff | NoCliff:
         return step
 
     return find(rungs, base.variant, between)
+
+
+def further(candidates: Sequence[Candidate]) -> list[str]:
+    """A sentence for each further ladder of at least two quantized sizes, and for what a matrix brings each rung."""
+    ways = {made_by(c.variant) for c in candidates if c.value("ppl") is not None} - {PLAIN}
+    several = [way for way in sorted(ways) if len({c.variant for c in candidates if made_by(c.variant) == way}) > 1]
+    said = [f"{NAMES.get(way, way)}: {cliff(candidates, way).sentence}" for way in several]
+    return said + (
+        [f"An importance matrix changes perplexity by {', '.join(brought)}."]
+        if (brought := _rung_by_rung(candidates))
+        else []
+    )
+
+
+#: Ways of making, as a sentence begins with them.
+NAMES = {IMATRIX: "With an importance matrix"}
+
+
+def _rung_by_rung(candidates: Sequence[Candidate]) -> list[str]:
+    """`-1.2 % (-1.6 % to -0.8 %) of Q4_K_M`: each type with a matrix against the same without."""
+    plain = {(c.runtime, c.variant): c for c in candidates}
+    found: list[str] = []
+    for c in candidates:
+        quant, _, options = c.variant.partition("+")
+        other = plain.get((c.runtime, quant))
+        if options == IMATRIX and other and (change := increase(c, other)):
+            interval = f"{share(math.expm1(change.low))} to {share(math.expm1(change.high))}"
+            found.append(f"{share(change.share)} ({interval}) at {quant}")
+    return found
 
 
 def find(rungs: Sequence[Rung], base: str, between: Callable[[str, str], Increase]) -> Cliff | NoCliff:

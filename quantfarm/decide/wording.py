@@ -20,7 +20,7 @@ def reason(
     speed, memory = best.figures[SPEED].value, best.figures[MEMORY].value
     wishes = _wishes(max_ram, min_quality)
     first = (
-        f"{best.variant} is the fastest to decode on the Pareto frontier{wishes}: "
+        f"{best.name} is the fastest to decode on the Pareto frontier{wishes}: "
         f"{number(speed)} tok/s{_interval(best)} in {number(memory)} MiB"
     )
     if quality is not None:
@@ -54,9 +54,9 @@ def why_not(second: Candidate, best: Candidate, quality: float | None) -> str:
     larger = second.figures[MEMORY].value / best.figures[MEMORY].value - 1
     better = f"; its perplexity is {share(1 / quality - 1)} against the unquantized model" if quality else ""
     if slower > SPEED_MARGIN:
-        lead = f"{best.variant} decodes {share(slower).lstrip('+')} faster"
+        lead = f"{best.name} decodes {share(slower).lstrip('+')} faster"
     elif larger > MEMORY_MARGIN:
-        lead = f"as fast within 2 %, but {second.variant} needs {share(larger).lstrip('+')} more memory"
+        lead = f"as fast within 2 %, but {second.name} needs {share(larger).lstrip('+')} more memory"
     else:
         lead = "as fast and as small within the margins, but not better in quality"
     return f"{lead}{better}."
@@ -74,7 +74,7 @@ def beaten(standing: Standing, frontier: Frontier) -> str:
     """Why one is not on the frontier."""
     chance = probability(standing.probability)
     if standing.dominated_by:
-        winners = " and ".join(c.variant for c in standing.dominated_by)
+        winners = " and ".join(c.name for c in standing.dominated_by)
         return f"dominated by {winners} (non-dominated in {chance} of draws)"
     return f"non-dominated in only {chance} of {frontier.draws} draws"
 
@@ -95,9 +95,9 @@ def nothing(
     small = [(c, m, q) for c, m, q in pairs if max_ram is None or m <= max_ram]
     removed = [_removed("memory", len(pairs) - len(small), len(pairs), f"at most {number(max_ram)} MiB")]
     removed += [_removed("quality", len(pairs) - len(good), len(pairs), f"at least {min_quality:g}")]
-    ways = [f"{number(least[1])} MiB ({least[0].variant})" for least in sorted(good, key=lambda t: t[1])[:1]]
+    ways = [f"{number(least[1])} MiB ({least[0].name})" for least in sorted(good, key=lambda t: t[1])[:1]]
     known = [(c, q) for c, _, q in small if q is not None]
-    ways += [f"a minimum quality of {_below(q):g} ({c.variant})" for c, q in sorted(known, key=lambda t: -t[1])[:1]]
+    ways += [f"a minimum quality of {_below(q):g} ({c.name})" for c, q in sorted(known, key=lambda t: -t[1])[:1]]
     would = f" It would take {' or '.join(ways)}." if ways else ""
     return f"Nothing measured satisfies the wishes: {' and '.join(r for r in removed if r)}.{would}"
 

@@ -114,7 +114,7 @@ def _overview(subjects: Sequence[Subject]) -> str:
         else:
             speed, memory = r.chosen.value("decode_tps"), r.chosen.value("resident_peak")
             quality = f"{r.quality:.3f}" if r.quality is not None else "–"
-            cells += [f"**{escape(r.chosen.variant)}**", number(speed), number(memory, 4), quality]
+            cells += [f"**{escape(r.chosen.name)}**", number(speed), number(memory, 4), quality]
         rows.append("| " + " | ".join(cells) + " |")
     return (
         "\n".join(rows) + "\n\n<sub>Quality is the perplexity of F16 ÷ that of the variant; 1 is as good as F16.</sub>"

@@ -79,7 +79,7 @@ def _names(
             round((x - across[0]) / size[0]) * CELL[0],
             round((y - up[0]) / size[1]) * CELL[1],
             CELL[0] / 2,
-            len(s.candidate.variant) * CELL[0],
+            len(s.candidate.name) * CELL[0],
             CELL[1] * 0.9,
         )
         for (x, y), s in zip(points, shown, strict=True)
@@ -87,7 +87,7 @@ def _names(
     boxes = place(labels, Box(-CELL[0] / 2, -CELL[1] / 2, (columns - 0.5) * CELL[0], (rows - 0.5) * CELL[1]))
     return [
         (
-            s.candidate.variant,
+            s.candidate.name,
             across[0] + round(box.left / CELL[0] + 0.5) * size[0],
             up[0] + round((box.bottom + box.top) / 2 / CELL[1]) * size[1],
         )

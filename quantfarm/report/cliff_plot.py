@@ -56,7 +56,7 @@ def cliff_svg(candidates: Sequence[Candidate], found: Cliff | NoCliff, *, subtit
 
 def _loss_label(candidate: Candidate, base: Candidate | None) -> tuple[str, str]:
     loss = increase(candidate, base) if base is not None and key(base) != key(candidate) else None
-    return candidate.variant, share(loss.share) if loss else number(candidate.value("ppl"))
+    return candidate.name, share(loss.share) if loss else number(candidate.value("ppl"))
 
 
 def _bits_axis(axes: Axes, bits: Sequence[float], spans: Sequence[Range]) -> None:

@@ -56,7 +56,7 @@ def _at(candidate: Candidate, frontier: Frontier) -> tuple[float, float]:
 def _label(standing: Standing, chosen: Candidate | None) -> tuple[str, str]:
     c = standing.candidate
     mark = "★ " if chosen is not None and key(c) == key(chosen) else ""
-    return f"{mark}{c.variant}", f"{number(c.figures[MEMORY].value)} MiB"
+    return f"{mark}{c.name}", f"{number(c.figures[MEMORY].value)} MiB"
 
 
 def _pareto_foot(shown: Sequence[Standing], frontier: Frontier) -> str:

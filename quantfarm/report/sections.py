@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from quantfarm.candidates import Candidate
 from quantfarm.decide import Checked, Cliff, NoCliff, Recommendation, check, cliff, recommend, wording
+from quantfarm.decide.cliff import further
 from quantfarm.nouns import DeviceProfile, Skip
 from quantfarm.report import conditions, figures_table
 from quantfarm.report.figures import NAMES, number, probability
@@ -63,7 +64,7 @@ def section(s: Subject, plots: Sequence[str], skips: Sequence[Skip], commit: str
         f"<sub>{_legend(s)}</sub>",
         "\n\n".join(f"![{_alternative(path, s)}]({path})" for path in plots),
         "### Frontier\n\n" + "\n".join(_frontier(s.frontier)),
-        f"### Quality cliff\n\n{escape(s.cliff.sentence)}",
+        "### Quality cliff\n\n" + "\n\n".join(escape(one) for one in (s.cliff.sentence, *further(s.candidates))),
         _targets(s.targets),
         _trouble(s, skips),
         "### Conditions\n\n" + "\n".join(conditions.lines(s.profile, s.candidates, commit, date)),
@@ -82,10 +83,10 @@ def _default(s: Subject) -> str:
     if s.simulated:
         return ""
     r = s.recommendation
-    name = f"**Recommended default: {escape(r.chosen.variant)}.** " if r.chosen else "**No recommended default.** "
+    name = f"**Recommended default: {escape(r.chosen.name)}.** " if r.chosen else "**No recommended default.** "
     said = [name + escape(r.reason)]
     if r.runner_up:
-        said.append(f"Runner-up {escape(r.runner_up.variant)}: {escape(r.why_not_runner_up)}")
+        said.append(f"Runner-up {escape(r.runner_up.name)}: {escape(r.why_not_runner_up)}")
     said += [f"Mind: {escape(remark)}." for remark in r.remarks]
     if r.reproduce:
         said.append(f"```sh\n{r.reproduce}\n```")
@@ -115,13 +116,13 @@ def _frontier(frontier: Frontier) -> list[str]:
             f"memory, 2 standard errors of quality; {frontier.draws} bootstrap draws, seed {frontier.seed}.",
             "",
         ]
-    lines += [f"- on it: **{escape(s.candidate.variant)}**, {_chance(s)}" for s in frontier.members]
+    lines += [f"- on it: **{escape(s.candidate.name)}**, {_chance(s)}" for s in frontier.members]
     lines += [
-        f"- not on it: {escape(s.candidate.variant)}, {escape(wording.beaten(s, frontier))}"
+        f"- not on it: {escape(s.candidate.name)}, {escape(wording.beaten(s, frontier))}"
         for s in frontier.standings
         if not s.on_frontier
     ]
-    return lines + [f"- not compared: {escape(c.variant)}, {escape(why)}" for c, why in frontier.left_out]
+    return lines + [f"- not compared: {escape(c.name)}, {escape(why)}" for c, why in frontier.left_out]
 
 
 def _chance(standing: Standing) -> str:
@@ -143,13 +144,11 @@ def _targets(targets: Sequence[Checked]) -> str:
 
 def _trouble(s: Subject, skips: Sequence[Skip]) -> str:
     """Failures, skips, fall-back types and remarks: all that a reader must know beside the figures."""
-    lines = [f"- failed: {escape(c.variant)}, {escape(why)}" for c in s.candidates for why in c.failures]
+    lines = [f"- failed: {escape(c.name)}, {escape(why)}" for c in s.candidates for why in c.failures]
     lines += [f"- skipped: {escape(k.variant)}, {escape(k.workload)}: {escape(k.reason)}" for k in skips]
     for c in s.candidates:
         if c.fallbacks:
             shown = "; ".join(escape(f) for f in c.fallbacks[:3]) + (" …" if len(c.fallbacks) > 3 else "")
-            lines.append(f"- {escape(c.variant)}: {len(c.fallbacks)} tensors in another type than asked: {shown}")
-        lines += [
-            f"- {escape(c.variant)}, {NAMES.get(m, m)}: {escape(remark)}" for m, remark in sorted(c.remarks.items())
-        ]
+            lines.append(f"- {escape(c.name)}: {len(c.fallbacks)} tensors in another type than asked: {shown}")
+        lines += [f"- {escape(c.name)}, {NAMES.get(m, m)}: {escape(remark)}" for m, remark in sorted(c.remarks.items())]
     return "### Failures, skips and remarks\n\n" + "\n".join(lines) if lines else ""

@@ -31,7 +31,7 @@ def frontier_table(frontier: Frontier, chosen: Candidate | None = None) -> Table
     ):
         table.add_row(*_row(standing, frontier, chosen, everyone), style="" if standing.on_frontier else "dim")
     for candidate, reason in frontier.left_out:
-        table.add_row("", candidate.variant, *_known(candidate, frontier), "", "", Text(reason), style="dim")
+        table.add_row("", candidate.name, *_known(candidate, frontier), "", "", Text(reason), style="dim")
     return table
 
 
@@ -48,7 +48,7 @@ def _row(
     loss = increase(c, base) if base is not None and key(base) != key(c) else None
     return (
         Text(mark, style=colour(c.variant)),
-        c.variant,
+        c.name,
         *_known(c, frontier),
         share(loss.share) if loss else "",
         probability(standing.probability),
@@ -58,7 +58,7 @@ def _row(
 
 def _beaten_by(standing: Standing) -> str:
     """Short, for a column: the sentence is in the report."""
-    winners = ", ".join(c.variant for c in standing.dominated_by)
+    winners = ", ".join(c.name for c in standing.dominated_by)
     return f"beaten by {winners}" if winners and not standing.on_frontier else ""
 
 
@@ -74,10 +74,10 @@ def _known(candidate: Candidate, frontier: Frontier) -> tuple[str, str, str]:
 def decision(recommendation: Recommendation) -> Text:
     """The recommendation as a few lines of text."""
     r = recommendation
-    lines = [Text("Recommended: ", style="bold").append(r.chosen.variant if r.chosen else "nothing", style="bold green"
+    lines = [Text("Recommended: ", style="bold").append(r.chosen.name if r.chosen else "nothing", style="bold green"
              if r.chosen else "bold yellow"), Text(r.reason)]  # fmt: skip
     if r.runner_up:
-        lines.append(Text(f"Runner-up {r.runner_up.variant}: {r.why_not_runner_up}"))
+        lines.append(Text(f"Runner-up {r.runner_up.name}: {r.why_not_runner_up}"))
     lines += [Text(f"Mind: {remark}", style="yellow") for remark in r.remarks]
     if r.reproduce:
         lines.append(Text(f"Measure it again: {r.reproduce}", style="dim"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ from quantfarm.statistics.comparable import text_of
 from quantfarm.statistics.resample import Z95, figure_loss, has_chunks, paired_errors
 
 #: Quantizations that count as unquantized, in the order in which they are preferred as the base.
-UNQUANTIZED = ("F16", "BF16", "F32")
+#: HF: the model as it was published.
+UNQUANTIZED = ("F16", "BF16", "F32", "HF")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +59,16 @@ def increase(candidate: Candidate, base: Candidate) -> Increase | None:
     return Increase(nats=own - other, error=math.hypot(own_error, other_error))
 
 
-def base_of(candidates: Sequence[Candidate], runtime: str | None = None) -> Candidate | None:
-    """The unquantized candidate that has a perplexity, of the runtime asked for where there is one."""
-    known = [c for c in candidates if c.variant in UNQUANTIZED and c.value("ppl") is not None]
+def _has_perplexity(candidate: Candidate) -> bool:
+    return candidate.value("ppl") is not None
+
+
+def base_of(
+    candidates: Sequence[Candidate],
+    runtime: str | None = None,
+    has: Callable[[Candidate], bool] = _has_perplexity,
+) -> Candidate | None:
+    """The unquantized candidate that has a perplexity (or what else), of the runtime asked for where there is one."""
+    known = [c for c in candidates if c.variant in UNQUANTIZED and has(c)]
     order = sorted(known, key=lambda c: (c.runtime != runtime, UNQUANTIZED.index(c.variant), c.build))
     return order[0] if order else None
