@@ -10,6 +10,7 @@ from rich.table import Table
 
 from cli import request as options
 from flows import prepare
+from quantfarm import axes
 from quantfarm.nouns import Plan
 from quantfarm.sweeps import Sweep
 from storage.home import Home
@@ -22,7 +23,7 @@ def show(sweep: Sweep, as_json: bool) -> None:
     made = prepare.plan(home, sweep)
     finished = Landings(home).finished if home.root.exists() else lambda _: False
     done = {cell.id for cell in made.cells if finished(cell.id)}
-    print_json(made, done) if as_json else print_table(made, done)
+    print_json(made, done) if as_json else print_table(made, done, axes.count(sweep.axes))
 
 
 plan = options.command(show)
@@ -51,8 +52,8 @@ def print_json(made: Plan, done: set[str]) -> None:
     Console(soft_wrap=True).print_json(json.dumps({"cells": cells, "skips": skips}, ensure_ascii=False))
 
 
-def print_table(made: Plan, done: set[str]) -> None:
-    """One line per question; launches are counted, not repeated."""
+def print_table(made: Plan, done: set[str], spread: str = "") -> None:
+    """One line per question; launches are counted, not repeated. `spread`: what the axes multiply it by."""
     console = Console()
     launches = Counter((c.profile.name, c.variant.name, c.runtime, c.asked) for c in made.cells)
     finished = Counter(
@@ -63,5 +64,7 @@ def print_table(made: Plan, done: set[str]) -> None:
         table.add_row(*key, str(count), str(finished[key]))
     console.print(table)
     console.print(f"{len(made.cells)} cells, {len(done)} finished already, in random order on each device")
+    if spread:
+        console.print(f"axes: {spread}")
     for skip in made.skips:
         console.print(f"skipped {skip.device} · {skip.variant} · {skip.workload}: {skip.reason}", style="yellow")

@@ -17,9 +17,9 @@ Axes = Mapping[str, Sequence[Scalar]]
 
 #: Kinds of workload that time something.
 SPEED = frozenset({"bench", "app", "sustained", "speculative", "batch"})
-#: ggml's types that a KV cache can have, as llama-bench takes them -> values in a block (1: not quantized).
+#: ggml's types that a KV cache can have -> values in a block (1: not quantized).
 CACHE_TYPES = {
-    **dict.fromkeys(("f32", "f16", "bf16"), 1),
+    **dict.fromkeys(("f32", "f16"), 1),
     **dict.fromkeys(("q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl"), 32),
 }
 ON_OFF = ("on", "off")
