@@ -30,8 +30,6 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-sys.dont_write_bytecode = True  # the folder is not ours
-
 
 def load(key: str, name: str) -> Any:
     """A file of ours: where the request says that it lies, else beside this one."""
@@ -41,7 +39,9 @@ def load(key: str, name: str) -> Any:
     spec = importlib.util.spec_from_loader(name, SourceFileLoader(name, path))
     assert spec and spec.loader
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    libraries, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the folder that it lies in is not ours
     spec.loader.exec_module(module)
+    sys.dont_write_bytecode = libraries
     return module
 
 
