@@ -29,6 +29,7 @@ from pathlib import Path
 from time import perf_counter_ns as now
 from typing import Any
 
+sys.dont_write_bytecode = True  # the folder of what is loaded by its path is not ours
 PACKAGES = ("mlx-lm", "mlx", "transformers", "numpy")
 MIB = 2**20
 mx: Any = None  # mlx.core, once loaded

@@ -35,6 +35,7 @@ from pathlib import Path
 from time import perf_counter_ns as now
 from typing import Any
 
+sys.dont_write_bytecode = True  # the folder of what is loaded by its path is not ours
 PACKAGES = ("transformers", "torch", "compressed-tensors", "bitsandbytes", "numpy")
 MIB = 2**20
 torch: Any = None  # once loaded

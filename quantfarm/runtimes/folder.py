@@ -68,16 +68,22 @@ class FolderRuntime:
         settings.pop("canary", None)  # the farm's own
         paths = {name: files[name] for name in (*PATHS, "quant_linear") if name in files and name != "model"}
         model = folder_of(files, "model") or files["model"]
+        device = self.gpu if settings["n_gpu_layers"] != 0 else "cpu"
         return {
             **settings,
             "kind": cell.workload.kind,
             "format": cell.variant.format,
-            "device": self.gpu if settings["n_gpu_layers"] != 0 else "cpu",
-            "compute": "float32" if cell.workload.kind in PRECISE else "model",
+            "device": device,
+            "compute": self.compute(cell, device),
             **paths,
             "model": model,
             "shared": folder_of(files, "shared"),
         }
+
+    def compute(self, cell: Cell, device: str) -> str:
+        """What it computes in: "float32", or "model", the type that the model is published in."""
+        del device
+        return "float32" if cell.workload.kind in PRECISE else "model"
 
     def parse(self, lines: Iterable[str]) -> Trace:
         return events.parse(lines)
