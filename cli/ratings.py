@@ -67,5 +67,5 @@ def as_rows(found: Iterable[Rating], *, model: str = "", prompt_set: str = "", r
 
 
 def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    print_rows(rows, COLUMNS)
+    print_rows([row | {"last_at": row["last_at"][:16].replace("T", " ")} for row in rows], COLUMNS)
     console.print("mean of 1 (bad) to 5 (good); low and high: 95 % interval over prompts", style="dim")

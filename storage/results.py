@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quantfarm.errors import unknown
-from storage import atomic
+from storage import atomic, rating_rows
 from storage.figures import join
 from storage.reading import Reader
 from storage.runs import Run, check_device, read_runs
@@ -57,11 +57,15 @@ def results(
     `n` is the number of launches, or of what one quality launch scored. `valid` is false, and `reason` says why,
     for a failure (`value` None) and for a figure that must not be used. Raises UsageError for unknown names.
     """
+    judged = rating_rows.rows(reader, device=device, model=model) if metric in (None, rating_rows.METRIC) else []
+    if judged and metric == rating_rows.METRIC:
+        return judged
     check_device(reader, device)
     runs = [run for run in read_runs(reader, model) if device is None or run.device == device]
-    rows = [row for series in _by_series(runs) for row in _rows(series, metric)]
+    rows = [row for series in _by_series(runs) for row in _rows(series, metric)] + judged
     if metric is not None and not rows:
         known = {name for run in runs for name in run.figures} | {name for kind in METRICS.values() for name in kind}
+        known.add(rating_rows.METRIC)
         if metric not in known:
             raise unknown("metric", metric, known)
     return rows

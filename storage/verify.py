@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from storage import compare, device_rows, landing, night_rows, nights, processes
+from storage import compare, device_rows, landing, night_rows, nights, processes, ratings
 from storage.artifacts import Artifacts
 from storage.database import open_writer
 from storage.devices import Registry
@@ -54,6 +54,10 @@ def _files(home: Home) -> Iterator[Disagreement]:
     nights.reports(home, unreadable)
     for name, why in unreadable.items():
         yield Disagreement("unreadable", name, why)
+    try:
+        ratings.all_ratings(home)
+    except Damaged as error:
+        yield Disagreement("unreadable", ratings.path(home).name, str(error))
 
 
 def _records(home: Home) -> Iterator[Disagreement]:
@@ -109,6 +113,7 @@ def _from_files(home: Home) -> Iterator[Path]:
             load(connection, home, Landings(home).keys(), 0)
             device_rows.load(connection, home, 0, {})
             night_rows.load(connection, home, 0, {})
+            ratings.load(connection, home, 0, {})
         yield path
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -129,6 +134,8 @@ def _rows(files: Path, database: Path) -> Iterator[Disagreement]:
             yield from _unlike_records(connection, table)
         for table in night_rows.TABLES:
             yield from _unlike_nights(connection, table)
+        if n := len(connection.execute(f"SELECT 1 FROM {compare.unlike_rows('ratings')}").fetchall()):  # noqa: S608
+            yield Disagreement("ratings", "ratings.jsonl", f"{n} rows are not what the journal says")
 
 
 def _unmatched(connection: duckdb.DuckDBPyConnection) -> Iterator[Disagreement]:
