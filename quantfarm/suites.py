@@ -33,7 +33,7 @@ DEFAULTS: dict[str, dict[str, Scalar]] = {
     },
     "sustained": {"n_prompt": 32, "n_gen": 500, "runs": 10, "more": 5, "most": 30, "threads": None, **CONTEXT},
     "speculative": {
-        **{"draft": "Q4_0", "n_draft": 8, "n_prompt": 128, "n_gen": 128, "repetitions": 5, "threads": None},
+        **{"draft": "Q4_0", "n_draft": 8, "n_prompt": 128, "n_gen": 128, "repetitions": 6, "threads": None},
         **CONTEXT,
     },
     "batch": {"batch": 1, "n_prompt": 128, "n_gen": 64, "repetitions": 3, "threads": None},

@@ -146,8 +146,13 @@ def unflat(readings: Sequence[Reading]) -> str:
     covered = last[-1].t_s - last[0].t_s if last else 0.0
     if len(last) < FEWEST or covered < COVERED * WINDOW_S:
         return f"a minute of readings: {covered:.0f} s of {len(last)} so far"
-    slope = slope_c_per_min(last)
-    if abs(slope) < FLAT_C_PER_MIN or _one_step(last):
+    return changing(last)
+
+
+def changing(readings: Sequence[Reading]) -> str:
+    """How these readings rise or fall; empty where they are flat, or are as flat as a coarse sensor can show."""
+    slope = slope_c_per_min(readings)
+    if abs(slope) < FLAT_C_PER_MIN or _one_step(readings):
         return ""
     return f"{'falling' if slope < 0 else 'rising'} {abs(slope):.1f} °C/min"
 

@@ -95,10 +95,21 @@ def test_a_rise_that_ends_a_minute_before_the_runs_do_is_steady() -> None:
     assert names(metrics.measure(trace(*runs([10] * 20), *heat))) > STEADY
 
 
+def test_a_short_load_is_judged_by_the_readings_that_there_are() -> None:
+    short = runs([1] * 10)
+    assert names(metrics.measure(trace(*short, *looks("cpu_c", 70)))) > STEADY
+    assert not STEADY & names(metrics.measure(trace(*short, *looks("cpu_c", lambda t: 40 + t / 20))))
+
+
 def test_too_few_readings_to_judge_the_temperature_are_said() -> None:
-    found = metrics.measure(trace(*runs([1] * 10), *looks("cpu_c", 70)))
-    said = one(found, "not_steady").remark
-    assert said == "the temperature cannot be judged: 16 readings over 15 s of load, not a minute"
+    found = metrics.measure(trace(*runs([1] * 10), *looks("cpu_c", 70, every=4)))
+    assert one(found, "not_steady").remark == "the temperature cannot be judged: 4 readings in 16 s"
+
+
+def test_only_the_steady_runs_temperature_is_asked_for() -> None:
+    """It rises until the third run ends, at 131 s, and is still then."""
+    heat = looks("cpu_c", lambda t: 40 + min(t, 131) / 4)
+    assert names(metrics.measure(trace(*runs([10] * 3 + [12] * 7), *heat))) > STEADY
 
 
 def test_a_device_without_a_thermometer_is_judged_by_its_rates_and_it_says_so() -> None:

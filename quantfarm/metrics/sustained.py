@@ -55,8 +55,10 @@ def sustained(trace: Trace) -> Sustained | None:
     on_gpu = pick.on_gpu(str(trace.first("loaded").get("backend", "")))
     reading = pick.temperature(names(trace), on_gpu=on_gpu)
     temperatures = series(trace, reading) if reading else []
-    unsettled = _gap(found) or _unsettled(temperatures, found)
-    verdict = judge([run.rate for run in found], unsettled)
+    rates = [run.rate for run in found]
+    verdict = judge(rates)
+    if verdict.steady:
+        verdict = judge(rates, _gap(found) or _unsettled(temperatures, found[verdict.k :]))
     return Sustained(runs=found, verdict=verdict, reading=reading, temperatures=tuple(temperatures))
 
 
@@ -67,7 +69,7 @@ def _runs(trace: Trace) -> tuple[Run, ...]:
 
 
 def _gap(runs: Sequence[Run]) -> str:
-    """Why they are not back to back: the device rested. Empty when they are."""
+    """Why they are not back to back: the device rested. Empty where they are."""
     for number, (one, after) in enumerate(pairwise(runs), 1):
         gap = (after.submitted - one.finished) / 1e9
         if gap >= GAP_S:
@@ -75,17 +77,16 @@ def _gap(runs: Sequence[Run]) -> str:
     return ""
 
 
-def _unsettled(temperatures: Sequence[tuple[int, float]], runs: Sequence[Run]) -> str:
-    """Why the temperature is not steady at the end: less than 0.2 °C/min over the last minute under load (as the
-    start gate asks for at rest). Empty where it is, and where it is not known at all."""
-    began, finished = runs[0].submitted, runs[-1].finished
+def _unsettled(temperatures: Sequence[tuple[int, float]], steady: Sequence[Run]) -> str:
+    """Why the temperature is not steady: less than 0.2 °C/min over the last minute of the steady runs (all of them
+    where they took less), as the start gate asks for at rest. Empty where it is, or is not known at all."""
+    began, finished = steady[0].submitted, steady[-1].finished
     loaded = [thermal.Reading(t_s=t / 1e9, temperature_c=c) for t, c in temperatures if began <= t <= finished]
     if not temperatures:
         return ""
-    why = thermal.unflat(loaded)
-    if why.startswith("a minute of readings"):
-        covered = loaded[-1].t_s - loaded[0].t_s if loaded else 0.0
-        return f"the temperature cannot be judged: {len(loaded)} readings over {covered:.0f} s of load, not a minute"
+    if len(loaded) < thermal.FEWEST:
+        return f"the temperature cannot be judged: {len(loaded)} readings in {(finished - began) / 1e9:.0f} s"
+    why = thermal.changing(thermal.window(loaded))
     return f"the temperature was still {why}" if why else ""
 
 
