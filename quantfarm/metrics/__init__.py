@@ -9,6 +9,7 @@ from quantfarm.nouns import Measurement, Trace
 
 TABLE: dict[str, str] = {
     "speed": "quantfarm.metrics.speed:measure",
+    "batch": "quantfarm.metrics.batch:measure",
     "sustained": "quantfarm.metrics.sustained:measure",
     "speculative": "quantfarm.metrics.speculative:measure",
     "memory": "quantfarm.metrics.memory:measure",
