@@ -9,17 +9,24 @@ from collections.abc import Iterable
 from quantfarm.nouns import Cell, Landed, State, metric_of
 
 #: The figure shown for a landed cell, by its kind of workload.
-FIGURES = {"bench": ("bench_tg", "bench_pp"), "app": ("decode_tps", "ttft"), "quality": ("ppl", "kld_mean")}
+FIGURES = {
+    **{"bench": ("bench_tg", "bench_pp"), "app": ("decode_tps", "ttft"), "quality": ("ppl", "kld_mean")},
+    **{
+        "sustained": ("sustained_steady", "throttle_ratio", "not_steady"),
+        "speculative": ("speed_up", "acceptance_rate"),
+    },
+}
 #: Times of this many cells of a kind are looked back on.
 KEPT = 101
 
 
 def figure(landed: Landed) -> str:
-    """The two figures that matter most of a cell, or why it failed."""
+    """The two figures that matter most of a cell, or why it failed; why a device did not settle."""
     if landed.outcome.state is not State.OK:
         return f"{landed.outcome.stage}: {landed.outcome.reason}"
     found = (metric_of(landed.measurements, name) for name in FIGURES.get(landed.cell.workload.kind, ()))
-    return "   ".join(f"{m.metric} {m.value:.4g} {m.unit}".rstrip() for m in found if m)
+    said = (f"{m.metric} {m.value:.4g} {m.unit}" + f": {m.remark}" * (m.metric == "not_steady") for m in found if m)
+    return "   ".join(one.rstrip() for one in said)
 
 
 class TimeLeft:

@@ -26,7 +26,7 @@ def sampled(native: str, *options: str) -> list[str]:
 class LlamaNative:
     name = "llama_native"
     formats = frozenset({"gguf"})
-    workloads = frozenset({"bench", "app", "quality"})
+    workloads = frozenset({"bench", "app", "sustained", "quality"})
     environment = ""
     runner = Path()
 

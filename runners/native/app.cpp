@@ -1,6 +1,6 @@
-// What a person feels: the time to the first token and the pace of the others. Greedy, no stop at EOS.
+// What a person feels: the time to the first token and the pace of the others.
 
-#include "context.hpp"
+#include "app.hpp"
 #include "hash/hash.h"
 
 #include <algorithm>
@@ -33,50 +33,54 @@ std::vector<llama_token> prompt_ids(Session & session, int n) {
     return ids;
 }
 
-struct Generated {
-    int64_t submit;
-    std::vector<int64_t> times;  // when each token id was on the host
-};
+}  // namespace
 
-Generated generate(Context & context, const std::vector<Batch> & prompt, int position, int n, llama_sampler * sampler) {
+Generator::Generator(Session & session, int n_prompt, int n_gen)
+    : n_prompt(n_prompt),
+      n_gen(n_gen),
+      context(session.context(int64_t(n_prompt) + n_gen)),
+      prompt(prompt_batches(prompt_ids(session, n_prompt), int(session.request.number("n_batch", 1)))),
+      sampler(llama_sampler_init_greedy(), llama_sampler_free) {
+    run(std::min(2, n_gen));
+    session.events.emit("warmup", {{"phase", "app"}});
+}
+
+Generated Generator::run(int n) {
     Batch single(1, 0);
     Generated made{0, std::vector<int64_t>(size_t(n), 0)};
-    context.clear();
+    context->clear();
     made.submit = now();
     for (const Batch & batch : prompt) {
-        context.decode(batch.raw);
+        context->decode(batch.raw);
     }
-    single.raw.token[0] = llama_sampler_sample(sampler, context.handle, -1);
+    single.raw.token[0] = llama_sampler_sample(sampler.get(), context->handle, -1);
     made.times[0] = now();
     for (int i = 1; i < n; i++) {
-        single.raw.pos[0] = position + i - 1;
-        context.decode(single.raw);
-        single.raw.token[0] = llama_sampler_sample(sampler, context.handle, -1);
+        single.raw.pos[0] = n_prompt + i - 1;
+        context->decode(single.raw);
+        single.raw.token[0] = llama_sampler_sample(sampler.get(), context->handle, -1);
         made.times[size_t(i)] = now();
     }
     return made;
 }
 
-}  // namespace
+void emit(Events & events, const Generated & made, int repetition, int n_prompt) {
+    events.emit("prefill", {{"mode", "app"}, {"repetition", repetition}, {"tokens", n_prompt}, {"depth", 0},
+                            {"seconds", double(made.times[0] - made.submit) / 1e9}});
+    events.emit("decode", {{"mode", "app"}, {"repetition", repetition}, {"submit", made.submit},
+                           {"times", made.times}});
+}
 
 void app(Session & session) {
     const Request & request = session.request;
     const int n_prompt = int(request.number("n_prompt", 1)), n_gen = int(request.number("n_gen", 1));
     const int repetitions = int(request.number("repetitions", 1));
-    const auto context = session.context(int64_t(n_prompt) + n_gen);
-    const auto prompt = prompt_batches(prompt_ids(session, n_prompt), int(request.number("n_batch", 1)));
-    const std::unique_ptr<llama_sampler, decltype(&llama_sampler_free)> sampler(llama_sampler_init_greedy(),
-                                                                                llama_sampler_free);
-    generate(*context, prompt, n_prompt, std::min(2, n_gen), sampler.get());
-    session.events.emit("warmup", {{"phase", "app"}});
+    Generator generator(session, n_prompt, n_gen);
     std::vector<Generated> runs;
     for (int i = 0; i < repetitions; i++) {
-        runs.push_back(generate(*context, prompt, n_prompt, n_gen, sampler.get()));
+        runs.push_back(generator.run());
     }
     for (int i = 0; i < repetitions; i++) {
-        const auto & [submit, times] = runs[size_t(i)];
-        session.events.emit("prefill", {{"mode", "app"}, {"repetition", i}, {"tokens", n_prompt}, {"depth", 0},
-                                        {"seconds", double(times[0] - submit) / 1e9}});
-        session.events.emit("decode", {{"mode", "app"}, {"repetition", i}, {"submit", submit}, {"times", times}});
+        emit(session.events, runs[size_t(i)], i, n_prompt);
     }
 }

@@ -64,6 +64,7 @@ class Session {
 
 void bench(Session & session);
 void app(Session & session);
+void sustained(Session & session);
 void quality(Session & session);
 
 // Of ids as little-endian int32, which every machine that this is built for has.
