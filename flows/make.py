@@ -111,11 +111,16 @@ def base_logits(
     return path
 
 
+def _format(base: Artifact) -> str:
+    return quantizer("hf").format if base.recipe.quant in quantizer("hf").quants else "gguf"
+
+
 def _logits(
     home: Home, agent: Agent, cell: Cell, base: Artifact, text: Path, path: Path, stopped: Callable[[], bool]
 ) -> None:
     out = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    asked = replace(cell, workload=Workload(kind="logits", parameters=cell.workload.parameters))
+    of_base = replace(cell.variant, format=_format(base), quant=base.recipe.quant, recipe=base.recipe)
+    asked = replace(cell, variant=of_base, workload=Workload(kind="logits", parameters=cell.workload.parameters))
     under = runtime(cell.runtime)
     there: dict[str, Path] = {**Artifacts(home).files(base), "text": text, "out": out}
     files = {name: str(path) for name, path in (*there.items(), *under.files(asked).items())}
