@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 from flows.progress import tell
 from quantfarm import corpus, tasks
 from quantfarm.errors import FarmError, UsageError
+from quantfarm.models import fetch
 from quantfarm.nouns import digest
 from quantfarm.sweeps import Sweep
 from quantfarm.tasks import local
@@ -27,6 +30,9 @@ from storage.home import Home
 RUNNER = Path(__file__).resolve().parent.parent / "runners" / "lm_eval_tasks.py"
 NAME = "lm-eval"
 LIMIT_S = 3600.0
+HUB = "https://huggingface.co"
+#: Seconds that the hub may take to answer at all.
+HUB_S = 10.0
 
 
 def requests(home: Home, sweep: Sweep) -> Mapping[str, Path]:
@@ -92,8 +98,21 @@ def _digest(data: Sequence[local.Data]) -> str:
 
 def _request(sweep: Sweep, task: str, data: Sequence[local.Data]) -> dict[str, Any]:
     source = f"local files, sha256 {_digest(data)}" if data else "hub"
-    whole = tasks.WHOLE.get(task, 0)
-    return {"task": task, "n_shot": sweep.n_shot, "limit": sweep.limit, "source": source, "whole": whole}
+    asked = {"task": task, "n_shot": sweep.n_shot, "limit": sweep.limit, "source": source}
+    return {**asked, "whole": tasks.WHOLE.get(task, 0), "offline": bool(data) or not reachable()}
+
+
+def reachable() -> bool:
+    """Whether the hub answers at all: its client would try for a minute. Offline, what it has cached is used."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return False
+    try:
+        with urllib.request.urlopen(fetch.endpoint() or HUB, timeout=HUB_S):  # noqa: S310 - the user's own setting
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def _make(python: Path, path: Path, request: Mapping[str, Any], data: Sequence[local.Data]) -> None:
@@ -110,6 +129,14 @@ def _make(python: Path, path: Path, request: Mapping[str, Any], data: Sequence[l
         f"the task {request['task']} cannot be had from the hub: {why}. Give a folder that has it with --tasks-dir "
         f"(JSON lines {{query, choices, gold}}, MMLU's CSV files), or measure {tasks.CLOZE}, which needs no download"
     )
+
+
+def evaluate(python: Path, tasks_dir: Path | None, request: Mapping[str, Any]) -> dict[str, Any]:
+    """lm-eval's own results of answers (kind `results` of its runner): the `end` event. Raises UsageError."""
+    data = local.read(tasks_dir, str(request["task"])) if tasks_dir else []
+    with tempfile.TemporaryDirectory(prefix="task-") as folder:
+        events = run(python, {**request, "data": _written(data, Path(folder))})
+    return events[-1] if events else {"ok": False, "error": "it ended without saying why"}
 
 
 def _written(data: Sequence[local.Data], folder: Path) -> list[dict[str, Any]]:

@@ -167,14 +167,15 @@ class Asked:
         """MMLU's subject; empty for a task that has none."""
         return "" if leaf == self.task else self.groups.get(leaf) or leaf.removeprefix(f"{self.task}_")
 
-    def run(self, model: Any) -> dict[str, Any]:
+    def run(self, model: Any, errors: bool = False) -> dict[str, Any]:
+        """`errors`: with standard errors, which lm-eval leaves out where it is asked for no bootstrap."""
         found = importlib.import_module("lm_eval").simple_evaluate(
             model=model,
             tasks=[self.task],
             task_manager=self.manager,
             num_fewshot=self.n_shot,
             limit=self.limit,
-            bootstrap_iters=0,
+            bootstrap_iters=100 if errors else 0,
         )
         return dict(found)
 
@@ -317,7 +318,7 @@ def results(request: Mapping[str, Any], events: Events) -> None:
     out = Path(str(request["out"]))
     answers = answers_of(str(request["requests"]), str(request["items"]))
     with tempfile.TemporaryDirectory(prefix="tasks-") as folder:
-        found = Asked(request, Path(folder)).run(model_of(answers))
+        found = Asked(request, Path(folder)).run(model_of(answers), errors=True)
     kept = {name: found[name] for name in ("results", "groups", "n-samples", "versions", "n-shot") if name in found}
     kept["samples"] = found["samples"]
     write_whole(out, json.dumps(kept, default=str).encode())
@@ -335,7 +336,7 @@ def answer(text: str, events: Events) -> None:
         kind = KINDS[request["kind"]]
     except (ValueError, TypeError, KeyError) as error:
         raise Failure("request", f"no request of a known kind ({', '.join(KINDS)}): {error}") from error
-    os.environ.update(ALWAYS | (OFFLINE if request.get("data") else {}))
+    os.environ.update(ALWAYS | (OFFLINE if request.get("data") or request.get("offline") else {}))
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     try:
         found = version()
