@@ -66,10 +66,14 @@ def estimate(
     weights = size or n_params * NOMINAL_BITS.get(quant, 16.0) / 8
     s = workload.settings
     per_token = cache.per_token(shape, str(s.get("type_k") or "f16"), str(s.get("type_v") or "f16"))
+    models = 1
+    if draft := s.get("draft"):  # another quantization of the same model beside it
+        weights += n_params * NOMINAL_BITS.get(str(draft).partition("+")[0], 16.0) / 8
+        models = 2
     rows = int(s.get("n_ubatch") or 512) if workload.kind == "quality" else 1
     logits = 4 * int(shape.get("n_vocab") or 0) * rows
     return Estimate(
         weights=weights / MIB,
-        kv_cache=per_token * context_length(workload) / MIB,
+        kv_cache=models * per_token * context_length(workload) / MIB,
         buffers=PROCESS_MIB + logits / MIB,
     )

@@ -136,11 +136,24 @@ def _obstacle(profile: DeviceProfile, variant: Variant, under: Runtime, workload
         return f"{under.name} does not read {variant.format}"
     if workload.kind not in under.workloads:
         return f"{under.name} does not measure {workload.kind}"
-    if why := axes.obstacle(workload, int(source.shape.get("head_dim") or 0)):
+    head_dim = int(source.shape.get("head_dim") or 0)
+    if why := axes.obstacle(workload, head_dim) or _draft_obstacle(variant, workload, source):
         return why
     need = fits.estimate(source.n_params, variant.quant, source.shape, workload)
     if profile.memory_mib and need.total > profile.memory_budget_mib:
         return f"needs about {need.sum()}; {profile.name} may use {profile.memory_budget_mib / 1024:.1f} GiB"
+    return ""
+
+
+def _draft_obstacle(variant: Variant, workload: Workload, source: Source) -> str:
+    """Why a workload's draft is none for a variant; empty where it is one. Raises UsageError for an unknown quant."""
+    if workload.kind != "speculative":
+        return ""
+    [draft] = variants([str(workload.settings["draft"])], source)
+    if draft.format != variant.format:
+        return f"its draft {draft.name} is {draft.format}, the model is {variant.format}: both are read by one runtime"
+    if "calibration_sha256" in dict(draft.recipe.options):
+        return f"its draft {draft.name} is made with a calibration text: name one that is made without"
     return ""
 
 

@@ -30,8 +30,8 @@ const std::vector<std::string> CONTEXT = {"kind",       "model",  "n_batch", "n_
 const std::vector<Kind> KINDS = {
     {"bench", bench, {"n_prompt", "n_gen", "n_depth", "repetitions"}},
     {"app", app, {"n_prompt", "n_gen", "repetitions"}},
-    {"sustained", sustained, {"n_prompt", "n_gen", "runs", "more", "most"}},
     {"quality", quality, {"text", "text_sha256", "n_ctx", "n_chunks", "base_logits"}},
+    {"sustained", sustained, {"n_prompt", "n_gen", "runs", "more", "most"}},
 };
 
 // The lifeline: whoever started us holds our stdin open; when it closes, nobody listens any more.
