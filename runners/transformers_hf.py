@@ -22,6 +22,7 @@ runners/shared.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import json
@@ -176,13 +177,29 @@ class Transformers:
         tensors = {t.data_ptr(): t.nbytes for t in (*self.model.parameters(), *self.model.buffers())}
         method = (self.config.get("quantization_config") or {}).get("quant_method") or "not quantized"
         return {
-            "n_params": int(self.model.num_parameters()),
+            "n_params": self._n_params(),
             "size": sum(tensors.values()),
             "n_vocab": int(self.plain.vocab_size),
             "n_ctx_train": self.max_length,
             "description": f"{self.model.config.model_type} {method}",
             "add_bos": self.text.bos is not None,
         }
+
+    def _n_params(self) -> int:
+        """Weights of the model as published: scales and the like are none, and two packed into a byte are two."""
+        if "quantization_config" not in self.config:
+            return int(self.model.num_parameters())
+        transformers, config = importlib.import_module("transformers"), copy.deepcopy(self.model.config)
+        del config.quantization_config
+        with torch.device("meta"):
+            published = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        return int(published.num_parameters())
+
+    def _held(self) -> str:
+        """How the weights are held. transformers computes with those of compressed-tensors only once they are
+        unpacked, all of them and for good: their memory and speed are those of the type that is computed in."""
+        packed = any("packed" in name for name, _ in (*self.model.named_parameters(), *self.model.named_buffers()))
+        return "as stored" if self.request.get("format") != "compressed-tensors" or packed else "unpacked at loading"
 
     def loaded(self) -> dict[str, Any]:
         cuda = self.device.type == "cuda"
@@ -191,6 +208,7 @@ class Transformers:
             **{"flash_attn": self.request["flash_attn"], "attention": self.attention, "compute": self.dtype},
             **{"type_k": SHORT[self.dtype], "type_v": SHORT[self.dtype], "threads": torch.get_num_threads()},
             "n_gpu_layers": int(self.plain.num_hidden_layers) if cuda else 0,
+            "weights": self._held(),
         }
         about = {"seconds": self.seconds, "model_seconds": self.seconds, "context_seconds": 0.0}
         name = f"CUDA: {torch.cuda.get_device_name()}" if cuda else "CPU"
