@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from agents import Agent, AgentError, scripts
 from agents.shell_run import clean
-from quantfarm.toolchain.process import explain
+from quantfarm.toolchain import unresolved
 
 #: The oldest Python that will do where nothing is said.
 OLDEST = "3.9"
@@ -74,6 +74,6 @@ def _failed(device: str, requirements: Sequence[str], code: int, reason: str, sa
         )
     else:
         wanted = ", ".join(requirements)
-        why = reason or explain("\n".join(said))
+        why = reason or unresolved.why(requirements, "\n".join(said))
         message = f"the environment of {device} for {wanted} could not be made: {why}"
     return AgentError(message, stage="environment", retryable=False)

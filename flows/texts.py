@@ -1,4 +1,4 @@
-"""The texts that perplexity is measured on and that quantizers learn from, kept by sha256: a path changes no question."""
+"""The texts that perplexity is measured on and quantizers learn from, kept by sha256: a path changes no question."""
 
 from __future__ import annotations
 

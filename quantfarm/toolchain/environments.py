@@ -18,9 +18,9 @@ from importlib import metadata
 from pathlib import Path
 
 from quantfarm.errors import FarmError
-from quantfarm.toolchain import cache
+from quantfarm.toolchain import cache, unresolved
 from quantfarm.toolchain.news import Step, Tell, nobody
-from quantfarm.toolchain.process import run
+from quantfarm.toolchain.process import ProgramFailed, run
 
 MARK = "finished"
 #: Where pip's settings may stand: what stands in a later one counts.
@@ -179,7 +179,13 @@ def _install(
     command = [uv, "pip", "install", "--quiet", "--python", str(python_of(path)), *torch_backend(settings)]
     command += no_index(settings)
     what = f"installing what {name} needs"
-    run([*command, *requirements], what=what, environment=variables, keep_fds=keep_fds, stopped=stopped)
+    try:
+        run([*command, *requirements], what=what, environment=variables, keep_fds=keep_fds, stopped=stopped)
+    except ProgramFailed as error:
+        if stopped and stopped():
+            raise
+        reason = unresolved.why(requirements, error.said)
+        raise FarmError(f"the environment for {name} cannot be made: {reason}") from error
 
 
 def no_index(settings: Mapping[str, str]) -> list[str]:

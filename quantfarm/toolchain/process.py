@@ -25,6 +25,8 @@ KNOWN = {
     "Failed to establish a new connection": NO_NETWORK,
     "Network is unreachable": NO_NETWORK,
     "Connection refused": NO_NETWORK,
+    "tcp connect error": NO_NETWORK,
+    "operation timed out": NO_NETWORK,
     "Could not fetch URL": NO_NETWORK,
     "dns error": NO_NETWORK,
     "(from versions: none)": "no network (the package index cannot be reached), or the index in use does not have it",
@@ -43,6 +45,14 @@ FRAME = (
     *("subprocess-exited-with-error", "metadata-generation-failed", "Encountered error while", "Failed building"),
     *("This error originates from a subprocess", "See above for"),
 )
+
+
+class ProgramFailed(FarmError):
+    """`said`: all that the program printed."""
+
+    def __init__(self, message: str, said: str) -> None:
+        super().__init__(message)
+        self.said = said
 
 
 def explain(log: str) -> str:
@@ -94,7 +104,7 @@ def run(
         log.write_text(said)
     if not good(process.returncode, said):
         where = f" (log: {log})" if log else ""
-        raise FarmError(f"{what} failed: {explain(said)}{where}")
+        raise ProgramFailed(f"{what} failed: {explain(said)}{where}", said)
     return said
 
 
