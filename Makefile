@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 STAMP := $(VENV)/.installed
+# Most tests wait for servers and devices: two files side by side take little more than half the time.
+WORKERS ?= 2
 # uv does not read pip's own settings: pass on where pip looks for wheels besides its index.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
@@ -41,7 +43,7 @@ check: setup
 
 test: setup check
 	$(BIN)/quantfarm toolchain build
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 report: setup
 	$(BIN)/quantfarm report --out .
