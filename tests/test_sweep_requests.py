@@ -127,9 +127,9 @@ def test_what_does_not_fit_is_skipped_with_the_sum() -> None:
 
 
 def test_a_runtime_that_a_device_lacks_is_a_skip_that_says_so() -> None:
-    made = plan(Sweep(), device=DeviceProfile(name="box", cores=4, memory_mib=65536, runtimes=("mlx",)))
+    made = plan(Sweep(), device=DeviceProfile(name="box", cores=4, memory_mib=65536, runtimes=("executorch",)))
     assert not made.cells
-    assert {skip.reason for skip in made.skips} == {"box does not have llama_cpp (it has mlx)"}
+    assert {skip.reason for skip in made.skips} == {"box does not have llama_cpp (it has executorch)"}
 
 
 def test_a_workload_that_a_runtime_cannot_measure_is_a_skip_that_says_so() -> None:
