@@ -133,7 +133,9 @@ def _of_lab(
             "energy_per_token": (0.012, 0.0125, 0.0119),
         }
     figures = {metric: summarise(v) for metric, v in values.items()}
-    figures["ppl"] = Summary(value=math.exp(nll.mean()), mad=0, n=1, low=math.exp(nll.mean()) - 0.3, high=13.0)
+    figures["ppl"] = Summary(
+        value=math.exp(nll.mean()), mad=0, n=1, low=math.exp(nll.mean()) - 0.3, high=math.exp(nll.mean()) + 0.3
+    )
     figures["bits_per_byte_rolling"] = Summary(value=1.2 + loss, mad=0, n=9000, low=1.19 + loss, high=1.21 + loss)
     figures["acc_reference_cloze"] = Summary(value=share, mad=0, n=len(hard), low=share - 4.6, high=share + 4.4)
     figures["acc_norm_arc_easy_100of2376"] = Summary(value=few, mad=0, n=100, low=few - 9, high=few + 9)

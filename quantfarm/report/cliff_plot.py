@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from quantfarm.candidates import Candidate
-from quantfarm.decide.cliff import TOLERATED, Cliff, NoCliff
+from quantfarm.decide.cliff import PLAIN, TOLERATED, Cliff, NoCliff, made_by
 from quantfarm.report import drawing
 from quantfarm.report.figures import number, share
 from quantfarm.report.palette import MUTED, PAPER, SHADE, colour
@@ -27,6 +27,7 @@ def cliff_svg(candidates: Sequence[Candidate], found: Cliff | NoCliff, *, subtit
     """
     base = base_of(candidates)
     shown = [c for c in candidates if c.value("ppl") is not None and c.bits_per_weight > 0]
+    shown = [c for c in shown if made_by(c.variant) == PLAIN]  # others are other ladders: see the quality plot
     shown = [c for c in shown if base is None or (c.runtime == base.runtime and increase(c, base))]
     shown.sort(key=lambda c: (-c.bits_per_weight, c.variant))
     if len(shown) < 2:

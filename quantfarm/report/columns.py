@@ -61,10 +61,11 @@ def columns(candidates: Sequence[Candidate]) -> list[Column]:
     return usual + [found for metric in sorted(have, key=_by_task) if (found := task(metric))]
 
 
-def _by_task(metric: str) -> tuple[str, bool, str]:
-    """The figures of one task side by side."""
+def _by_task(metric: str) -> tuple[bool, str, bool, str]:
+    """The figures of one task side by side; those of few documents last."""
     found = TASK.fullmatch(metric)
-    return (found["task"], found["metric"] == "acc_norm", metric) if found else (metric, False, metric)
+    task, norm, few = (found["task"], found["metric"] == "acc_norm", found["n"]) if found else (metric, False, None)
+    return (few is not None, task, norm, metric)
 
 
 def task(metric: str) -> Column | None:
@@ -73,7 +74,7 @@ def task(metric: str) -> Column | None:
     if not found or metric.startswith(NO_TASK):
         return None
     name = found["task"] + (f" {found['shots']}-shot" if found["shots"] else "")
-    few = f"⚠ ONLY {int(found['n']):,} OF {int(found['of']):,} of " if found["n"] else ""
+    few = f"⚠ ONLY {int(found['n']):,} OF {int(found['of']):,}: " if found["n"] else ""
     return Column(metric, f"{few}{name} {found['metric']} %", table=TASKS)
 
 

@@ -54,9 +54,10 @@ def figure(width: float = 8.2, height: float = 5.2) -> Generator[tuple[Figure, A
 
 def title(drawn: Figure, text: str, under: str, foot: str) -> None:
     """Title, a line under it, and a note at the foot, all flush left."""
-    drawn.text(0.02, 0.945, text, fontsize=12.5, fontweight="bold", va="center")
-    drawn.text(0.02, 0.893, under, fontsize=9, color=MUTED, va="center")
-    drawn.text(0.02, 0.02, foot, fontsize=7.5, color=MUTED, va="bottom", linespacing=1.45)
+    inch = 1 / drawn.get_figheight()  # the same room however tall the figure is
+    drawn.text(0.02, 1 - 0.286 * inch, text, fontsize=12.5, fontweight="bold", va="center")
+    drawn.text(0.02, 1 - 0.556 * inch, under, fontsize=9, color=MUTED, va="center")
+    drawn.text(0.02, 0.104 * inch, foot, fontsize=7.5, color=MUTED, va="bottom", linespacing=1.45)
 
 
 def svg(drawn: Figure) -> str:

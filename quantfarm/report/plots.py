@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from quantfarm.report.cliff_plot import cliff_svg
 from quantfarm.report.pareto_plot import pareto_svg
+from quantfarm.report.quality_plot import accuracy_svg, quality_svg, several_ways
 
-__all__ = ["cliff_svg", "pareto_svg"]
+__all__ = ["accuracy_svg", "cliff_svg", "pareto_svg", "quality_svg", "several_ways"]

@@ -14,6 +14,13 @@ from quantfarm.report.figures import NAMES, number, probability
 from quantfarm.report.figures_table import escape
 from quantfarm.statistics.frontier import CERTAIN, Frontier, Standing, pareto
 
+#: How a picture's file name ends -> what it shows, for who cannot see it.
+PICTURES = {
+    "cliff": "perplexity by bits per weight",
+    "quality": "loss of quality by bits per weight in every format",
+    "accuracy": "accuracy on tasks",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
@@ -102,7 +109,8 @@ def _legend(s: Subject) -> str:
 
 
 def _alternative(path: str, s: Subject) -> str:
-    what = "perplexity by bits per weight" if path.endswith("-cliff.svg") else "speed, memory and quality"
+    kind = path.removesuffix(".svg").rpartition("-")[2]
+    what = PICTURES.get(kind, "speed, memory and quality")
     return f"{what} of {escape(s.model)} on {escape(s.device)}"
 
 
