@@ -20,7 +20,7 @@ RUNNERS = Path(__file__).resolve().parents[2] / "runners"
 SHARED = ("session", "scoring", "engine", "tokenizer", "speed", "quality", "tasks")
 #: Kinds that tell of a model's quality: computed in float32, whatever the weights are stored in. The others compute
 #: in the type that the model is published in.
-PRECISE = frozenset({"quality", "logits", "tasks"})
+PRECISE = frozenset({"quality", "rolling", "logits", "tasks"})
 
 
 class FolderRuntime:

@@ -28,6 +28,7 @@ PARAMETERS: Mapping[str, frozenset[str]] = {
     "batch": frozenset({"batch", "n_prompt", "n_gen", "repetitions"}),
     "quality": TEXT | {"base_logits"},
     "logits": TEXT | {"out"},
+    "rolling": TEXT,
     "tokens": TEXT,
     "tasks": frozenset({"requests", "requests_sha256", "answered", "items", "add_bos", "max_length", "n_ctx"})
     | {"task", "n_shot", "limit"},
@@ -102,7 +103,7 @@ def kinds() -> dict[str, Callable[[Run], None]]:
             "quality": quality.quality,
             "logits": quality.logits_file,
         },
-        **{"tokens": quality.count_tokens, "tasks": tasks.tasks},
+        **{"rolling": quality.rolling, "tokens": quality.count_tokens, "tasks": tasks.tasks},
     }
 
 

@@ -15,18 +15,26 @@ session: Any = None
 scoring: Any = None
 
 
-def read_text(run: Any) -> Any:
-    """The text in chunks, once its `tokens` event is written."""
-    path, engine = str(session.need(run.request, "text")), run.engine
-    if engine.text.adds_eos:
-        raise session.Failure("run", "the tokenizer adds EOS: llama-perplexity's perplexity is not defined for it")
+def _read(run: Any) -> tuple[bytes, str]:
+    """The text that was asked for."""
+    path = str(session.need(run.request, "text"))
     try:
         raw = Path(path).read_bytes()
-        words = scoring.without_newline(raw).decode("utf-8")
+        words = raw.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise session.Failure("run", f"the text cannot be read: {error}") from error
     if (asked := run.request.get("text_sha256")) and asked != hashlib.sha256(raw).hexdigest():
         raise session.Failure("run", f"{path} is not the text that was asked for")
+    return raw, words
+
+
+def read_text(run: Any) -> Any:
+    """The text in chunks, once its `tokens` event is written."""
+    engine = run.engine
+    if engine.text.adds_eos:
+        raise session.Failure("run", "the tokenizer adds EOS: llama-perplexity's perplexity is not defined for it")
+    raw, _ = _read(run)
+    words = scoring.without_newline(raw).decode()
     began = now()
     ids = engine.text.encode(words, bos=True, special=False)
     seconds = (now() - began) / 1e9
@@ -84,3 +92,35 @@ def logits_file(run: Any) -> None:
 
 def count_tokens(run: Any) -> None:
     read_text(run)
+
+
+# ------------------------------------------------------------------ rolling: every token of the text once
+
+
+def windows(ids: Sequence[int], prefix: int, n_ctx: int) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+    """(input ids, targets) as lm-eval's `loglikelihood_rolling`: the targets are what the last positions of the input
+    predict. The first window begins with the prefix, a last one that is shorter has the text before it."""
+    yield [prefix, *ids[: n_ctx - 1]], ids[:n_ctx]
+    for start in range(n_ctx, len(ids), n_ctx):
+        targets = ids[start : start + n_ctx]
+        end = start + len(targets)
+        yield ids[end - n_ctx - 1 : end - 1], targets
+
+
+def rolling(run: Any) -> None:
+    engine, n_ctx, np = run.engine, run.number("n_ctx", 2), scoring.np
+    if engine.text.prefix is None:
+        raise session.Failure("run", "the vocabulary has neither BOS nor EOS to begin with")
+    raw, words = _read(run)
+    began = now()
+    ids = engine.text.encode(words, bos=False, special=False)
+    if not ids:
+        raise session.Failure("run", "the text is empty")
+    facts = {"text_sha256": hashlib.sha256(raw).hexdigest(), "token_sha256": scoring.token_sha256(ids)}
+    facts |= {"n_tokens": len(ids), "bytes": len(raw), "seconds": (now() - began) / 1e9, "n_ctx": n_ctx}
+    n_windows = -(-len(ids) // n_ctx)
+    run.events.emit("rolling", **facts, n_windows=n_windows, prefix=engine.text.prefix)
+    for index, (inputs, targets) in enumerate(windows(ids, engine.text.prefix, n_ctx)):
+        logits = _in_parts(engine, inputs, len(inputs) - len(targets))
+        nll = scoring.score(logits, np.asarray(targets, dtype=np.int32))["nll"]
+        run.events.emit("window", {"nll": nll}, index=index, n=len(targets))
