@@ -20,6 +20,7 @@ from quantfarm.errors import FarmError, UsageError
 from quantfarm.nouns import Recipe, Scalar, Trace, parameters
 from quantfarm.quantizers.gguf import WITH_IMATRIX, Gguf
 from quantfarm.quantizers.imatrix import Imatrix, recipe_for
+from tests import tiny_moe
 from tests.gguf_runner import error_of, finish
 
 #: Few, for the sake of time.
@@ -51,6 +52,20 @@ def matrix(source: Path, text: Path, out: Path, **more: Scalar) -> Trace:
     return run([*command[:-1], json.dumps({**json.loads(command[-1]), "threads": 1, **more})])
 
 
+def llama_imatrix(source: Path, text: Path, out: Path, chunks: int) -> None:
+    """The text by its name alone: it is part of the file."""
+    command = [tool("llama-imatrix"), "-m", source, "-f", text.name, "-o", out, "--chunks", str(chunks)]
+    pinned = ["-b", "512", "-ub", "512", "-t", "1", "-fa", "on", "-ngl", "0", "--no-ppl"]
+    subprocess.run([*command, *pinned], check=True, capture_output=True, cwd=text.parent)
+
+
+def llama_quantize(source: Path, imatrix: Path, out: Path, quant: str) -> None:
+    """The matrix by the name that ours writes down."""
+    assert imatrix.name == "imatrix.gguf"
+    command = [tool("llama-quantize"), "--imatrix", imatrix.name, source, out, quant, "2"]
+    subprocess.run(command, check=True, capture_output=True, cwd=imatrix.parent)
+
+
 def variant(source: Path, out: Path, quant: str, imatrix: Path, options: Mapping[str, Scalar] | None = None) -> Trace:
     recipe = Recipe(source="x", quantizer="gguf", quant=quant, options=parameters(options or {"imatrix": True}))
     return run(list(Gguf().command(recipe, {"source": str(source), "imatrix": str(imatrix)}, str(out))))
@@ -74,14 +89,7 @@ def made(reference: Path, text: Path) -> tuple[Path, Trace]:
 
 def test_it_is_the_file_that_llama_imatrix_writes(reference: Path, text: Path, made: tuple[Path, Trace]) -> None:
     theirs = text.with_name("theirs.gguf")
-    chunks = ["--chunks", str(CHUNKS), "-b", "512", "-ub", "512"]
-    pinned = ["-t", "1", "-fa", "on", "-ngl", "0", "--no-ppl"]
-    subprocess.run(
-        [tool("llama-imatrix"), "-m", reference, "-f", text.name, "-o", theirs.name, *chunks, *pinned],
-        check=True,
-        capture_output=True,
-        cwd=text.parent,
-    )
+    llama_imatrix(reference, text, theirs, CHUNKS)
     assert sha256(made[0]) == sha256(theirs)
 
 
@@ -103,9 +111,23 @@ def test_a_variant_made_with_it_is_the_file_that_llama_quantize_writes(
 ) -> None:
     imatrix, _ = made
     assert variant(reference, tmp_path / "ours.gguf", quant, imatrix).finished
-    command = [tool("llama-quantize"), "--imatrix", imatrix.name, reference, tmp_path / "theirs.gguf", quant, "2"]
-    subprocess.run(command, check=True, capture_output=True, cwd=imatrix.parent)
+    llama_quantize(reference, imatrix, tmp_path / "theirs.gguf", quant)
     assert sha256(tmp_path / "ours.gguf") == sha256(tmp_path / "theirs.gguf")
+
+
+def test_experts_have_sums_of_their_own_and_one_that_was_never_asked_is_said(
+    reference: Path, text: Path, tmp_path: Path
+) -> None:
+    """Of a mixture of experts both files are the tools' too."""
+    source, ours, theirs = tiny_moe.write(reference, tmp_path / "moe.gguf"), tmp_path / "imatrix.gguf", tmp_path / "t"
+    found = Imatrix().parse(matrix(source, text, ours, chunks=4))["facts"]
+    assert "blk.0.ffn_up_exps.weight" in found["partial"]
+    assert len(found["partial"]) == 3 * 6
+    llama_imatrix(source, text, theirs, 4)
+    assert sha256(ours) == sha256(theirs)
+    assert variant(source, tmp_path / "q", "Q2_K", ours).finished
+    llama_quantize(source, ours, tmp_path / "tq", "Q2_K")
+    assert sha256(tmp_path / "q") == sha256(tmp_path / "tq")
 
 
 def test_a_variant_says_what_it_was_made_with_and_which_tensors_it_says_nothing_of(
