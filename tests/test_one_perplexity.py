@@ -100,6 +100,18 @@ def test_the_usual_settings_of_llama_cpp_are_within_a_thousandth(
     assert figures(measured["mlx"])["ppl"] == pytest.approx(usual, rel=1e-3)
 
 
+def test_one_artifact_gives_one_count_of_bits_per_byte(f32: Path, corpus: Path, tmp_path: Path) -> None:
+    """Every token of a text, as lm-eval's loglikelihood_rolling: what models of other tokenizers are compared by."""
+    text = tmp_path / "short.txt"
+    text.write_bytes(corpus.read_bytes()[:1500])
+    asked: dict[str, Any] = {"text": str(text), "n_ctx": 128}
+    theirs = llama("rolling", f32, **asked, **PRECISE, extension=str(RUNNERS / "llama_cpp_rolling.py"))
+    ours = good("mlx", "rolling", format="hf", compute="float32", **asked)
+    assert ours.of("rolling")[0]["token_sha256"] == theirs.of("rolling")[0]["token_sha256"]
+    name = "bits_per_byte_rolling"
+    assert figures(ours)[name] == pytest.approx(figures(theirs)[name], rel=1e-5)
+
+
 # --- log-likelihoods ---
 
 DOCUMENTS = [
