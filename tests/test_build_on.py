@@ -12,7 +12,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from flows.sources import Files
 from quantfarm import calibration
 from quantfarm.errors import UsageError
 from quantfarm.nouns import DeviceProfile, Recipe, Variant, parameters
-from quantfarm.quantizers import quantizer
+from quantfarm.quantizers import folder_of, quantizer
+from quantfarm.quantizers.gguf import Gguf
 from quantfarm.quantizers.imatrix import recipe_for
+from storage import contents
 from storage.artifacts import Artifacts
 from storage.home import Home
 from tests.ssh.server import Server, sshd
@@ -187,6 +189,83 @@ def await_runner(server: Server, thread: threading.Thread) -> None:
     while not left_there(server):
         assert thread.is_alive() and time.monotonic() < end, "nothing was ever begun there"
         time.sleep(0.01)
+
+
+#: Makes a folder of what it was given: stands for the quantizers that need environments of gigabytes.
+COPIER = """
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# ///
+import json, os, sys
+from pathlib import Path
+request = json.loads(sys.argv[-1])
+out = Path(request["out"])
+out.mkdir()
+for name, path in request["source"].items():
+    (out / name).write_bytes(Path(path).read_bytes()[::-1])
+if request["options"].get("odd"):
+    (out / "a b").touch()
+facts = {"learnt": Path(request["calibration"]).stat().st_size}
+result = {"bits_per_weight": 4.0, "types": {}, "fallbacks": [], "facts": facts}
+for event in ({"event": "begin", "schema": 1, "runner": "copier", "versions": {"copier": "1.0"}},
+              {"event": "result", **result}, {"event": "end", "ok": True}):
+    print(json.dumps({"t": 1, **event}), flush=True)
+"""
+
+
+class Copier(Gguf):
+    """Of a Hugging Face folder, with the calibration text."""
+
+    name, format, folder, source = "copier", "copy", True, "hf"
+
+    def __init__(self, runner: Path) -> None:
+        self.runner = runner
+
+    def needs(self, recipe: Recipe) -> tuple[str, ...]:
+        del recipe
+        return ("calibration",)
+
+    def command(self, recipe: Recipe, files: Mapping[str, str], out: str) -> Sequence[str]:
+        request = {"source": folder_of(files, "source"), "out": out, "calibration": files["calibration"]}
+        asked = json.dumps({**request, "options": dict(recipe.options)})
+        return [files["python"], "-P", files["runner"], "--request", asked]
+
+
+def copied(tmp_path: Path, home: Path, device: DeviceProfile, source: Files, odd: bool = False) -> Path:
+    runner, model = tmp_path / "copier.py", tmp_path / "model"
+    runner.write_text(COPIER)
+    model.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (model / name).write_bytes(name.encode() * 1000)
+    assert source.calibration
+    recipe = Recipe(source="f", quantizer="copier", quant="COPY", tool="copier 1.0", options=parameters(odd=odd))
+    files = {"calibration": source.calibration, **contents.named(model, "source")}
+    out, there = Artifacts(Home(home)).partial(recipe, folder=True), agent(device)
+    try:
+        made = building_host.make(Home(home), there, Copier(runner), recipe, files, out, "copying")
+    finally:
+        there.close()
+    assert made["facts"] == {"learnt": source.calibration.stat().st_size, "made_on": NAME}
+    return out
+
+
+def test_a_folder_is_brought_back_file_by_file(
+    home: Path, tmp_path: Path, server: Server, device: DeviceProfile, source: Files
+) -> None:
+    out = copied(tmp_path, home, device, source)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+        name: (name.encode() * 1000)[::-1] for name in ("config.json", "model.safetensors")
+    }
+    assert left_there(server) == []
+
+
+def test_a_file_with_an_odd_name_is_not_brought(
+    home: Path, tmp_path: Path, server: Server, device: DeviceProfile, source: Files
+) -> None:
+    with pytest.raises(making_steps.MakeError, match="called 'a b'"):
+        copied(tmp_path, home, device, source, odd=True)
+    assert left_there(server) == []
 
 
 def test_what_another_version_made_there_is_not_taken(home: Path, device: DeviceProfile, source: Files) -> None:
