@@ -60,8 +60,8 @@ def test_nothing_known_is_no_figure() -> None:
 
 
 def test_a_quality_run_s_memory_is_its_own_arrays_and_no_figure_of_the_model() -> None:
-    chunk = {"event": "chunk", "t": 1, "index": 0, "n": 1, "nll": [1.0]}
-    assert figures(at("end", 160, 20), chunk) == {}
+    for event in ("chunk", "window", "item"):
+        assert figures(at("end", 160, 20), {"event": event, "t": 1}) == {}
 
 
 def test_a_failed_run_has_no_figures() -> None:

@@ -12,6 +12,10 @@ from quantfarm.nouns import Measurement, Trace
 FEWEST = 10
 
 
+#: Events of runs that score logits: perplexity, bits per byte, tasks.
+SCORED = ("chunk", "window", "item")
+
+
 def _largest(figures: Iterable[Mapping[str, Any]], name: str) -> float | None:
     values = [f[name] for f in figures if f.get(name) is not None]
     return max(values, default=None)
@@ -44,9 +48,9 @@ def _committed(trace: Trace) -> tuple[float | None, str]:
 
 
 def measure(trace: Trace) -> list[Measurement]:
-    """resident_peak, committed_peak. None of an unfinished trace, and none of a quality run, whose own
+    """resident_peak, committed_peak. None of an unfinished trace, and none of a run that judges quality, whose own
     arrays of logits would count as the model's."""
-    if not trace.finished or trace.of("chunk"):
+    if not trace.finished or any(trace.of(event) for event in SCORED):
         return []
     invalid, found = faults.remark(trace), list[Measurement]()
     for metric, (value, estimated) in (("resident_peak", _resident(trace)), ("committed_peak", _committed(trace))):
