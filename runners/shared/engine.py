@@ -30,7 +30,7 @@ PARAMETERS: Mapping[str, frozenset[str]] = {
     "logits": TEXT | {"out"},
     "rolling": TEXT,
     "tokens": TEXT,
-    "tasks": frozenset({"requests", "requests_sha256", "answered", "items", "add_bos", "max_length", "n_ctx"})
+    "tasks": frozenset({"requests", "requests_sha256", "answered", "items", "add_bos", "n_ctx"})
     | {"task", "n_shot", "limit"},
 }
 

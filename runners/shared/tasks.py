@@ -20,15 +20,15 @@ class TaskModel:
         self.run, self.engine, self.items = run, run.engine, items
         asked, engine = run.request.get("add_bos"), run.engine
         self.add_bos = engine.text.bos is not None if asked is None else bool(asked)
-        self.max_length = run.request.get("max_length") or engine.max_length
+        self.max_length = run.request.get("n_ctx") or engine.max_length
         self.prefix = engine.text.prefix
-        if self.prefix is None:
+        if self.prefix is None or (self.add_bos and engine.text.bos_id is None):
             raise session.Failure("run", "the vocabulary has neither BOS nor EOS to begin with")
         self._cache, self._held = engine.cache(), list[int]()
 
     def encode(self, text: str, add_special: bool) -> list[int]:
         ids = self.engine.text.encode(text, bos=False, special=True)
-        bos = [self.prefix] if add_special and self.add_bos else []
+        bos = [self.engine.text.bos_id] if add_special and self.add_bos else []
         return bos + ids if ids[:1] != bos else ids
 
     def score(self, items: Sequence[Any]) -> Iterator[Any]:
