@@ -77,7 +77,7 @@ def test_each_way_has_its_memory_rates_and_quality() -> None:
     assert math.isclose(rtn.against["acc_reference_cloze"].delta, -3.5)
     assert rtn.against["acc_reference_cloze"].only_a == 7
     table = five_way.table(five())
-    assert cells(table, "RTN")[column(table, "perplexity")] == "17.3"
+    assert cells(table, "RTN")[column(table, "perplexity")] == "17.00"
     assert cells(table, "RTN")[column(table, "tok/s, batch 1")].startswith("41.4")
 
 
