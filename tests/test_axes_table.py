@@ -10,6 +10,7 @@ from quantfarm.nouns import Scalar
 from quantfarm.report.axes_table import Axis, Point, Row, along, section, table
 
 USUAL: dict[str, Scalar] = {"n_depth": 0, "threads": 4, "flash_attn": "on", "type_k": "f16", "n_batch": 2048}
+USUAL |= {"n_prompt": 512, "n_gen": 128}
 
 
 def point(*values: float, metric: str = "bench_tg", variant: str = "Q4_K_M", **settings: Any) -> Point:
@@ -88,7 +89,7 @@ def test_intervals_are_shown_where_there_are_some() -> None:
 def test_the_section_says_what_is_compared_and_whether_it_was_measured() -> None:
     (axis,) = along([point(10.0), point(12.0, n_depth=512)])
     assert section(axis).startswith("### Along n_depth\n")
-    assert "Against n_depth 0, all else equal. Launches: 1." in section(axis)
+    assert "`bench pp512 tg128`, against n_depth 0, all else equal. Launches: 1." in section(axis)
     assert "Simulated" not in section(axis)
 
 

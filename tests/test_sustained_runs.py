@@ -95,6 +95,19 @@ def test_no_steady_number_of_them_is_in_the_store_either(farm: Mapping[str, str]
     assert all(row["simulated"] for row in rows)
 
 
+def test_the_report_shows_each_of_them_as_simulated_and_steady_numbers_of_one(
+    farm: Mapping[str, str], tmp_path: Path
+) -> None:
+    quantfarm("report", "--out", str(tmp_path), **farm)
+    text = (tmp_path / "BENCHMARK.md").read_text()
+    assert "Throttles to 50 % of the first run's rate: 25.0 tok/s (25.0–25.0) from 26 s on (run 3)" in text
+    assert text.count("Not steady, so there is no steady rate") == 2
+    drawn = {path.name.partition("-")[0]: path.read_text() for path in (tmp_path / "docs/plots").glob("*throttle*")}
+    assert set(drawn) == set(DEVICES)
+    assert all("(simulated)" in one for one in drawn.values())
+    assert all(f"]({path.relative_to(tmp_path)})" in text for path in (tmp_path / "docs/plots").glob("*throttle*"))
+
+
 # --- for real, on the reference model ---
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from quantfarm import axes
 from quantfarm.marks import MARKS, unusual
-from quantfarm.nouns import Scalar
+from quantfarm.nouns import Scalar, Workload, parameters
 from quantfarm.report.figures import NAMES, NONE, decimals, share
 from quantfarm.report.figures_table import escape, small
 from quantfarm.statistics.summary import Summary, summarise
@@ -51,6 +51,11 @@ class Row:
     unit: str
     against: Scalar
     points: Mapping[Scalar, Point]
+
+    @property
+    def workload(self) -> str:
+        """The label of what the others are compared with."""
+        return Workload(kind=self.kind, parameters=parameters(self.points[self.against].settings)).label
 
     def change(self, value: Scalar) -> Ratio | None:
         """That value ÷ the one compared with; None for that one itself and where a figure is not above zero."""
@@ -181,9 +186,11 @@ def section(axis: Axis) -> str:
     against = sorted({str(row.against) for row in axis.rows})
     launches = sorted({len(point.values) for row in axis.rows for point in row.points.values()})
     counts = "–".join(str(n) for n in dict.fromkeys((launches[0], launches[-1])))
+    works = sorted({row.workload for row in axis.rows})
     made = " Simulated: made up by a script, nothing was measured." if axis.simulated else ""
     legend = (
-        f"<sub>Against {axis.parameter} {', '.join(against)}, all else equal. Launches: {counts}. A range is the 95 % "
+        f"<sub>{', '.join(f'`{one}`' for one in works)}, against {axis.parameter} {', '.join(against)}, all else equal. "
+        f"Launches: {counts}. A range is the 95 % "
         f"interval of the median (six launches), a change has its own (four against four).{made}</sub>"
     )
     return f"### Along {axis.parameter}\n\n{table(axis)}\n\n{legend}"

@@ -26,6 +26,15 @@ NAMES = {
     "bits_per_byte": "bits per byte",
     "kld_mean": "KL divergence",
     "same_top": "same top token",
+    "sustained_first": "first run's decode speed",
+    "sustained_steady": "steady decode speed",
+    "sustained_energy": "energy under load",
+    "throttle_ratio": "throttle ratio",
+    "time_to_steady": "time to steady",
+    "speed_up": "speed-up by the draft",
+    "speculative_tps": "decode speed with a draft",
+    "acceptance_rate": "acceptance rate",
+    "same_text": "text as without the draft",
 }
 
 

@@ -61,8 +61,8 @@ def subject(candidates: Sequence[Candidate], profile: DeviceProfile | None, seed
     )
 
 
-def section(s: Subject, plots: Sequence[str], skips: Sequence[Skip], commit: str, date: str) -> str:
-    """Markdown; `plots` are the paths of its pictures."""
+def section(s: Subject, plots: Sequence[str], skips: Sequence[Skip], commit: str, date: str, speeds: str = "") -> str:
+    """Markdown; `plots` are the paths of its pictures, `speeds` what there is of sustained load and axes."""
     parts = [
         f"## {escape(s.device)}: {escape(s.model)}" + (" (simulated)" if s.simulated else ""),
         _simulated(s),
@@ -72,6 +72,7 @@ def section(s: Subject, plots: Sequence[str], skips: Sequence[Skip], commit: str
         "\n\n".join(f"![{_alternative(path, s)}]({path})" for path in plots),
         "### Frontier\n\n" + "\n".join(_frontier(s.frontier)),
         "### Quality cliff\n\n" + "\n\n".join(escape(one) for one in (s.cliff.sentence, *further(s.candidates))),
+        speeds,
         _targets(s.targets),
         _trouble(s, skips),
         "### Conditions\n\n" + "\n".join(conditions.lines(s.profile, s.candidates, commit, date)),

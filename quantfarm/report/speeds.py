@@ -1,0 +1,48 @@
+"""What of a device's section in BENCHMARK.md is about speed alone: under sustained load, and along axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quantfarm.report import axes_table
+from quantfarm.report.axes_table import Axis
+from quantfarm.report.figures_table import escape
+from quantfarm.report.slugs import slug
+from quantfarm.report.throttle_plot import Throttle, in_words, throttle_svg
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speeds:
+    """Of all devices and models; `of` one."""
+
+    throttles: Sequence[Throttle] = ()
+    axes: Sequence[Axis] = ()
+
+    def of(self, device: str, model: str) -> Speeds:
+        return Speeds(
+            throttles=[one for one in self.throttles if (one.device, one.model) == (device, model)],
+            axes=[one for one in self.axes if (one.device, one.model) == (device, model)],
+        )
+
+    def plots(self, name: str) -> dict[str, str]:
+        """Path -> SVG, one for each launch; `name` is the start of the paths."""
+        return {f"{name}-throttle-{slug(_whose(one))}.svg": throttle_svg(one) for one in self.throttles}
+
+    def section(self, name: str) -> str:
+        """Markdown; empty where there is nothing of the kind."""
+        parts: list[str] = []
+        if self.throttles:
+            said = [
+                f"- **{escape(one.variant)}** ({escape(one.build)}): {in_words(one.found)}" for one in self.throttles
+            ]
+            whose = zip(self.throttles, self.plots(name), strict=True)
+            shown = [
+                f"![{escape(one.variant)} under sustained load on {escape(one.device)}]({path})" for one, path in whose
+            ]
+            parts += ["### Sustained load", "\n".join(said), "\n\n".join(shown)]
+        return "\n\n".join([*parts, *(axes_table.section(axis) for axis in self.axes)])
+
+
+def _whose(one: Throttle) -> str:
+    return f"{one.variant} {one.build}"
