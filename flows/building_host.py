@@ -37,6 +37,8 @@ FOLDER = "~/.cache/quantfarm"
 #: A file of a made folder: what has another name is none of ours.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ASK_S = 120.0
+#: Prints `package==version` of each; fails where one is not installed.
+VERSIONS = "import sys\nfrom importlib.metadata import version\nfor n in sys.argv[1:]: print(n + '==' + version(n))"
 
 
 def host(home: Home, sweep: Sweep) -> Agent:
@@ -126,22 +128,33 @@ def _there(
 
 
 def python(on: Agent, made_by: Quantizer, recipe: Recipe, stopped: Callable[[], bool] = never) -> str:
-    """The Python of a device that a quantizer's runner is run by: the one that the device's profile names where the
-    quantizer is content with llama-cpp-python, else one of an environment that is made there, with the very version
-    that the recipe names. Raises AgentError.
+    """The Python of a device that a quantizer's runner is run by: the one that the device's profile names where that
+    has what is needed, else one of an environment that is made there; with the very version of the tool that the
+    recipe names. Raises AgentError.
     """
+    needed = pinned(requirements(made_by.runner), recipe.tool)
     given = str(dict(on.profile.options).get("python") or "")
-    if given and not made_by.environment:
+    if given and not made_by.environment and _has(on, given, needed):
         return given
     tell("note", f"the Python environment of {made_by.name} on {on.profile.name}: made where it is missing")
     return there.environment(
         on,
-        pinned(requirements(made_by.runner), recipe.tool),
+        needed,
         folder=str(getattr(on, "folder", FOLDER)),
         python=given,
         oldest=requires_python(made_by.runner),
         stopped=stopped,
     )
+
+
+def _has(on: Agent, python: str, needed: Sequence[str]) -> bool:
+    """Whether a Python of a device has these packages, those of one version in that one. Raises AgentError."""
+    lines: list[str] = []
+    asked = [found[0] for one in needed if (found := re.match(r"[A-Za-z0-9._-]+", one))]
+    left = on.run([python, "-c", VERSIONS, *asked], on_line=lines.append, limit_s=ASK_S)
+    has = [line.strip() for line in lines]
+    exact = [one for one in needed if re.fullmatch(r"[A-Za-z0-9._-]+==[^;,]+", one)]
+    return left.code == 0 and not left.reason and set(exact) <= set(has)
 
 
 def pinned(needed: Sequence[str], tool: str) -> list[str]:

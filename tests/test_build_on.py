@@ -268,16 +268,39 @@ def test_a_file_with_an_odd_name_is_not_brought(
     assert left_there(server) == []
 
 
-def test_what_another_version_made_there_is_not_taken(home: Path, device: DeviceProfile, source: Files) -> None:
-    variant, there = wanted(source, "Q4_0"), agent(device)
-    other = Recipe(source="ref", quantizer="gguf", quant="Q4_0", tool="llama-cpp-python 0.3.1")
+def test_a_python_there_that_lacks_the_recipe_s_version_is_not_used_and_what_another_made_is_not_taken(
+    home: Path, device: DeviceProfile, source: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[list[str], Any]] = []
+
+    def environment(on: Any, requirements: list[str], **more: Any) -> str:
+        made.append((requirements, more["oldest"]))
+        return sys.executable  # of another version all the same
+
+    monkeypatch.setattr(building_host.there, "environment", environment)
+    there = agent(device)
+    recipe = Recipe(source="ref", quantizer="gguf", quant="Q4_0", tool="llama-cpp-python 0.3.1")
+    other = Variant(model="m", format="gguf", quant="Q4_0", recipe=recipe)
     try:
         with pytest.raises(making_steps.MakeError, match=r"llama-cpp-python \S+ ran, not 0\.3\.1"):
-            make.variant(Home(home), there, Variant(model="m", format="gguf", quant="Q4_0", recipe=other), source)
+            make.variant(Home(home), there, other, source)
     finally:
         there.close()
+    assert made == [(["llama-cpp-python==0.3.1"], "3.11")]
     assert made_in(home) == half_made(home) == []
-    assert variant.recipe.id != other.id
+
+
+@pytest.mark.parametrize("python", ["/no/such/python", "/usr/bin/python3"])
+def test_a_python_there_without_the_package_is_passed_over(
+    device: DeviceProfile, server: Server, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building_host.there, "environment", lambda *_, **__: "made")
+    there = agent(server.with_options(python=python))
+    recipe = Recipe(source="ref", quantizer="gguf", quant="Q4_0", tool=quantizer("gguf").tool())
+    try:
+        assert building_host.python(there, quantizer("gguf"), recipe) == "made"
+    finally:
+        there.close()
 
 
 def test_the_environment_there_has_the_version_that_the_recipe_names() -> None:
