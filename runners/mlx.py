@@ -23,7 +23,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from time import perf_counter_ns as now
@@ -175,17 +175,24 @@ class Mlx:
 
     def generate(self, ids: Sequence[int], n: int) -> tuple[int, list[int], list[int]]:
         """By mlx_lm's own generator, which computes a token while the one before is read."""
-        generator = importlib.import_module("mlx_lm.generate")
-        prompt, cache = mx.array(ids), self.cache()
-        times, tokens = [0] * n, [0] * n
+        generate_step = importlib.import_module("mlx_lm.generate").generate_step
+        named = {"max_tokens": n, "prompt_cache": self.cache(), "prefill_step_size": self.step_size}
+        prompt, times, tokens = mx.array(ids), [0] * n, [0] * n
         with session.timed():
             submit = now()
-            steps = generator.generate_step(
-                prompt, self.model, max_tokens=n, prompt_cache=cache, prefill_step_size=self.step_size
-            )
-            for i, (token, _) in enumerate(steps):
+            for i, (token, _) in enumerate(generate_step(prompt, self.model, **named)):
                 times[i], tokens[i] = now(), int(token)
         return submit, times, tokens
+
+    def stream(self, ids: Sequence[int], n: int, temperature: float, seed: int) -> Iterator[int]:
+        def sampled(logprobs: Any) -> Any:
+            return mx.random.categorical(logprobs / temperature)
+
+        mx.random.seed(seed)
+        generate_step = importlib.import_module("mlx_lm.generate").generate_step
+        named = {"max_tokens": n, "prefill_step_size": self.step_size, "sampler": sampled if temperature > 0 else None}
+        for token, _ in generate_step(mx.array(ids), self.model, **named):
+            yield int(token)
 
     def rows(self, sequences: Sequence[Sequence[int]], cache: list[Any] | None, first: int) -> Any:
         logits = self.model(mx.array(sequences), cache=cache)[:, first:].astype(mx.float32)

@@ -30,7 +30,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from time import perf_counter_ns as now
@@ -258,6 +258,21 @@ class Transformers:
                 tokens[i] = int(self._logits([[tokens[i - 1]]], cache, 0)[0, -1].argmax())
                 times[i] = now()
         return submit, times, tokens
+
+    def stream(self, ids: Sequence[int], n: int, temperature: float, seed: int) -> Iterator[int]:
+        cache, dice = self.cache(), torch.Generator().manual_seed(seed)
+        head = (len(ids) - 1) // self.step_size * self.step_size
+        if head:
+            self.feed(ids[:head], cache)
+        following = list(ids[head:])
+        for _ in range(n):
+            logits = self._logits([following], cache, len(following) - 1)[0, -1]
+            if temperature > 0:
+                odds = torch.softmax(logits.float().cpu() / temperature, dim=-1)
+                following = [int(torch.multinomial(odds, 1, generator=dice))]
+            else:
+                following = [int(logits.argmax())]
+            yield following[0]
 
     def generate_many(self, prompts: Sequence[Sequence[int]], n: int) -> tuple[int, list[int]]:
         """Greedy, of several prompts at once: the time of submitting, and when each step's ids were on the host."""

@@ -149,3 +149,15 @@ def test_one_artifact_gives_one_log_likelihood_of_each_continuation(f32: Path, r
         for doc, item in theirs.items():
             assert ours[doc]["ll"] == pytest.approx(item["ll"], abs=1e-3), (name, doc)
             assert (ours[doc]["greedy"], ours[doc]["n_tokens"]) == (item["greedy"], item["n_tokens"])
+
+
+def test_a_prompt_is_given_and_answered_alike(f32: Path, tmp_path: Path) -> None:
+    """Greedy, through the model's own chat template, or as it is."""
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(json.dumps(["def f(x):", "The sky is"]))
+    asked: dict[str, Any] = {"requests": str(prompts), "n_gen": 8, "temperature": 0, "seed": 0, "chat": True}
+    theirs = llama("answer", f32, **asked, **PRECISE, extension=str(RUNNERS / "llama_cpp_answer.py"))
+    ours = good("mlx", "answer", format="hf", compute="float32", **asked)
+    for kind, fields in (("prompt", ("n_tokens", "form")), ("answer", ("text_sha256", "n", "ended"))):
+        assert [[e[f] for f in fields] for e in ours.of(kind)] == [[e[f] for f in fields] for e in theirs.of(kind)]
+    assert "".join(e["text"] for e in ours.of("piece")) == "".join(e["text"] for e in theirs.of("piece"))

@@ -17,7 +17,7 @@ from quantfarm.toolchain.conversion import requirements
 
 RUNNERS = Path(__file__).resolve().parents[2] / "runners"
 #: Parts of the runners, by name; each is pushed and loaded by its path.
-SHARED = ("session", "scoring", "engine", "tokenizer", "speed", "quality", "tasks")
+SHARED = ("session", "scoring", "engine", "tokenizer", "speed", "quality", "tasks", "answering")
 #: Kinds that tell of a model's quality: computed in float32, whatever the weights are stored in. The others compute
 #: in the type that the model is published in.
 PRECISE = frozenset({"quality", "rolling", "logits", "tasks"})

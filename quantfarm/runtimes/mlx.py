@@ -9,7 +9,7 @@ from quantfarm.runtimes.folder import RUNNERS, FolderRuntime
 class Mlx(FolderRuntime):
     name = "mlx"
     formats = frozenset({"mlx", "hf"})
-    workloads = frozenset({"bench", "app", "sustained", "quality", "rolling", "logits", "tokens", "tasks"})
+    workloads = frozenset({"bench", "app", "sustained", "quality", "rolling", "logits", "tokens", "tasks", "answer"})
     environment = "mlx"
     runner = RUNNERS / "mlx.py"
     package = "mlx-lm"

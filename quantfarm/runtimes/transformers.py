@@ -8,7 +8,9 @@ from quantfarm.runtimes.folder import RUNNERS, FolderRuntime
 class Transformers(FolderRuntime):
     name = "transformers"
     formats = frozenset({"hf", "compressed-tensors", "bnb", "rtn"})
-    workloads = frozenset({"bench", "app", "sustained", "batch", "quality", "rolling", "logits", "tokens", "tasks"})
+    workloads = frozenset(
+        {"bench", "app", "sustained", "batch", "quality", "rolling", "logits", "tokens", "tasks", "answer"}
+    )
     environment = "transformers"
     runner = RUNNERS / "transformers_hf.py"
     package = "transformers"

@@ -5,7 +5,7 @@ Loaded by path; the other files of runners/shared are put here by session.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ speed: Any = None
 quality: Any = None
 tasks: Any = None
 tokenizer: Any = None
+answering: Any = None
 
 #: Context parameters, and what is in every request.
 CONTEXT = frozenset({"n_batch", "n_ubatch", "threads", "flash_attn", "type_k", "type_v", "n_gpu_layers"})
@@ -30,6 +31,7 @@ PARAMETERS: Mapping[str, frozenset[str]] = {
     "logits": TEXT | {"out"},
     "rolling": TEXT,
     "tokens": TEXT,
+    "answer": frozenset({"requests", "n_gen", "temperature", "seed", "chat"}),
     "tasks": frozenset({"requests", "requests_sha256", "answered", "items", "add_bos", "n_ctx"})
     | {"task", "n_shot", "limit"},
 }
@@ -69,6 +71,10 @@ class Engine(Protocol):
         """Greedy, no stop at EOS: the time of submitting, the times when each id was on the host, the ids."""
         ...
 
+    def stream(self, ids: Ids, n: int, temperature: float, seed: int) -> Iterator[int]:
+        """The ids that follow, at most n, each as soon as it is on the host. Temperature 0 is greedy."""
+        ...
+
     def rows(self, sequences: Sequence[Ids], cache: Any, first: int) -> Any:
         """float32 logits (sequences, positions from `first` on, n_vocab) of sequences of one length; `cache` holds
         what they follow (as many sequences), or is None."""
@@ -103,7 +109,12 @@ def kinds() -> dict[str, Callable[[Run], None]]:
             "quality": quality.quality,
             "logits": quality.logits_file,
         },
-        **{"rolling": quality.rolling, "tokens": quality.count_tokens, "tasks": tasks.tasks},
+        **{
+            "rolling": quality.rolling,
+            "tokens": quality.count_tokens,
+            "tasks": tasks.tasks,
+            "answer": answering.answer,
+        },
     }
 
 

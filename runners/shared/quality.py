@@ -39,7 +39,7 @@ def read_text(run: Any) -> Any:
     ids = engine.text.encode(words, bos=True, special=False)
     seconds = (now() - began) / 1e9
     text = scoring.Text(raw, ids, run.number("n_ctx", 4), run.request.get("n_chunks"), engine.text.bos)
-    run.events.emit("tokens", **text.facts(engine.text.piece_size()), seconds=seconds)
+    run.events.emit("tokens", **text.facts(engine.text.pieces()), seconds=seconds)
     return text
 
 

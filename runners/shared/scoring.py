@@ -59,8 +59,8 @@ class Text:
             ids[0] = self.bos
         return ids
 
-    def facts(self, piece_size: Callable[[int], int]) -> dict[str, Any]:
-        """The fields of the `tokens` event. `piece_size`: bytes of text that a token stands for."""
+    def facts(self, piece: Callable[[int], bytes]) -> dict[str, Any]:
+        """The fields of the `tokens` event. `piece`: the text that a token stands for."""
         targets = np.concatenate([self.targets(chunk) for chunk in range(self.n_chunks)])
         tokens, counts = np.unique(targets, return_counts=True)
         return {
@@ -70,7 +70,7 @@ class Text:
             "n_chunks": self.n_chunks,
             "n_ctx": self.n_ctx,
             "add_bos": self.bos is not None,
-            "bytes": sum(piece_size(int(t)) * int(n) for t, n in zip(tokens, counts, strict=True)),
+            "bytes": sum(len(piece(int(t))) * int(n) for t, n in zip(tokens, counts, strict=True)),
         }
 
 
@@ -238,18 +238,18 @@ def byte_level() -> dict[str, int]:
     return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
-def piece_sizes(decoder: Mapping[str, Any], piece: Callable[[int], str], added: set[int]) -> Callable[[int], int]:
-    """Bytes of text that a token stands for. `decoder`: that of tokenizer.json; `added`: tokens of its added list."""
+def pieces(decoder: Mapping[str, Any], piece: Callable[[int], str], added: set[int]) -> Callable[[int], bytes]:
+    """The text that a token stands for. `decoder`: that of tokenizer.json; `added`: tokens of its added list."""
     alphabet, whole = byte_level(), "ByteLevel" in str(decoder)
 
-    def size(token: int) -> int:
+    def text_of(token: int) -> bytes:
         text = piece(token)
         if token in added:
-            return len(text.encode())
+            return text.encode()
         if whole and all(c in alphabet for c in text):
-            return len(text)
+            return bytes(alphabet[c] for c in text)
         if len(text) == 6 and text.startswith("<0x"):  # a byte that has no token of its own
-            return 1
-        return len(text.replace(SPACE, " ").encode())
+            return bytes([int(text[3:5], 16)])
+        return text.replace(SPACE, " ").encode()
 
-    return size
+    return text_of

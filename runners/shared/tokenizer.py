@@ -29,6 +29,7 @@ class Tokenizer:
         self.bos_id, eos = self._own.bos_token_id, self._own.eos_token_id
         self.prefix: int | None = eos if self.bos_id is None else self.bos_id
         self.bos, self.adds_eos = self._added()
+        self.ends = _ends(folder) | ({int(eos)} if eos is not None else set())
 
     def _added(self) -> tuple[int | None, bool]:
         """What stands around a text: BOS or nothing before it; whether anything after."""
@@ -46,9 +47,41 @@ class Tokenizer:
         ids = self._own.encode(text, add_special_tokens=False, split_special_tokens=not special)
         return [self.bos, *ids] if bos and self.bos is not None else list(ids)
 
-    def piece_size(self) -> Callable[[int], int]:
-        """Bytes of text that a token stands for."""
+    def pieces(self) -> Callable[[int], bytes]:
+        """The text that a token stands for."""
         backend = getattr(self._own, "backend_tokenizer", None)
         decoder = json.loads(backend.to_str())["decoder"] if backend else {}
         added = set(self._own.added_tokens_decoder)
-        return scoring.piece_sizes(decoder or {}, lambda t: self._own.convert_ids_to_tokens(t) or "", added)
+        return scoring.pieces(decoder or {}, lambda t: self._own.convert_ids_to_tokens(t) or "", added)
+
+    @property
+    def has_template(self) -> bool:
+        return bool(getattr(self._own, "chat_template", None))
+
+    def special(self) -> set[int]:
+        """Tokens that are no text."""
+        return {token for token, added in self._own.added_tokens_decoder.items() if added.special}
+
+    def user_turn(self, text: str) -> str | None:
+        """The text as a user's turn in the model's chat template, up to where the answer begins and without BOS; None
+        where it has none, or one that fails: a template is a program of the model's maker, run in jinja2's sandbox."""
+        if not self.has_template:
+            return None
+        turn = [{"role": "user", "content": text}]
+        try:
+            said = str(self._own.apply_chat_template(turn, add_generation_prompt=True, tokenize=False))
+        except Exception:
+            return None
+        return said.removeprefix(self._own.bos_token or "") if self.bos is not None else said
+
+
+def _ends(folder: Path) -> set[int]:
+    """The tokens that end an answer, as the model's configurations say."""
+    found: set[int] = set()
+    for name in ("config.json", "generation_config.json"):
+        try:
+            said = json.loads((folder / name).read_text("utf-8")).get("eos_token_id")
+        except (OSError, ValueError, AttributeError):
+            continue
+        found |= {one for one in (said if isinstance(said, list) else [said]) if isinstance(one, int)}
+    return found
