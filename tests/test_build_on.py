@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from agents import AgentError, agent
-from flows import building_host, calibrating, devices, make, making_steps
+from flows import building_host, building_python, calibrating, devices, make, making_steps
 from flows.sources import Files
 from quantfarm import calibration
 from quantfarm.errors import UsageError
@@ -277,7 +277,7 @@ def test_a_python_there_that_lacks_the_recipe_s_version_is_not_used_and_what_ano
         made.append((requirements, more["oldest"]))
         return sys.executable  # of another version all the same
 
-    monkeypatch.setattr(building_host.there, "environment", environment)
+    monkeypatch.setattr(building_python.there, "environment", environment)
     there = agent(device)
     recipe = Recipe(source="ref", quantizer="gguf", quant="Q4_0", tool="llama-cpp-python 0.3.1")
     other = Variant(model="m", format="gguf", quant="Q4_0", recipe=recipe)
@@ -294,19 +294,19 @@ def test_a_python_there_that_lacks_the_recipe_s_version_is_not_used_and_what_ano
 def test_a_python_there_without_the_package_is_passed_over(
     device: DeviceProfile, server: Server, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building_host.there, "environment", lambda *_, **__: "made")
+    monkeypatch.setattr(building_python.there, "environment", lambda *_, **__: "made")
     there = agent(server.with_options(python=python))
     recipe = Recipe(source="ref", quantizer="gguf", quant="Q4_0", tool=quantizer("gguf").tool())
     try:
-        assert building_host.python(there, quantizer("gguf"), recipe) == "made"
+        assert building_python.python(there, quantizer("gguf"), recipe) == "made"
     finally:
         there.close()
 
 
 def test_the_environment_there_has_the_version_that_the_recipe_names() -> None:
     needed = ["torch==2.13.0", "llm_compressor>=0.10", "mlx>=0.32; sys_platform == 'darwin'"]
-    assert building_host.pinned(needed, "llm-compressor 0.10.2") == [needed[0], "llm-compressor==0.10.2", needed[2]]
-    assert building_host.pinned(needed, "") == needed
+    assert building_python.pinned(needed, "llm-compressor 0.10.2") == [needed[0], "llm-compressor==0.10.2", needed[2]]
+    assert building_python.pinned(needed, "") == needed
 
 
 # --- who makes ---

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantfarm import calibration, corpus
-from quantfarm.calibration import NEEDED_TOKENS, PIECE, RUN, check, letters, overlap
+from quantfarm.calibration import NEEDED_TOKENS, check
 from quantfarm.errors import UsageError
+from quantfarm.overlap import PIECE, RUN, SHARE, letters, overlap
 
 WORDS = [f"{a}{b}{c}" for a in ("ka", "ri", "mo", "tu", "sel") for b in ("n", "lt", "rr", "d") for c in "aeiouy"]
 
@@ -96,7 +97,7 @@ def test_sentences_taken_one_by_one_are_found_by_their_share() -> None:
     found = overlap(prose(1) + mixed, prose(2))
     assert found is not None
     assert found.run == 0
-    assert found.share > calibration.SHARE
+    assert found.share > SHARE
     assert "% of the pieces" in refused(prose(1) + mixed, prose(2))
 
 
