@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from quantfarm.nouns import Scalar
 from quantfarm.report.axes_table import Axis, Point, Row, along, section, table
+from quantfarm.report.depth_plot import depth_svg
+from quantfarm.report.speeds import Speeds
 
 USUAL: dict[str, Scalar] = {"n_depth": 0, "threads": 4, "flash_attn": "on", "type_k": "f16", "n_batch": 2048}
+SPEEDS = (("Q8_0", 40.0), ("Q4_K_M", 62.0))
 USUAL |= {"n_prompt": 512, "n_gen": 128}
 
 
@@ -95,3 +100,36 @@ def test_the_section_says_what_is_compared_and_whether_it_was_measured() -> None
 
 def test_one_value_alone_is_no_axis() -> None:
     assert along([point(10.0), point(11.0, variant="Q8_0", n_depth=512)]) == ()
+
+
+# --- the picture by depth ---
+
+
+def words(svg: str) -> str:
+    tag = "{http://www.w3.org/2000/svg}text"
+    return " | ".join("".join(one.itertext()) for one in ET.fromstring(svg).iter(tag))  # noqa: S314 - ours
+
+
+def test_speed_by_depth_is_drawn_with_what_the_deepest_costs() -> None:
+    cells = [point(*[v / (1 + d / 4096)] * 6, variant=name, n_depth=d) for name, v in SPEEDS for d in (0, 512, 4096)]
+    (axis,) = along(cells)
+    said = words(depth_svg(axis))
+    for part in ("Speed by depth: m on desk", "Q8_0", "Q4_K_M", "-50 % at 4096", "token generation (tok/s)"):
+        assert part in said
+    assert "95 % interval over launches" in said
+    assert "simulated" not in said
+    assert "(simulated)" in words(depth_svg(replace(axis, simulated=True)))
+
+
+def test_another_axis_is_no_depth() -> None:
+    (axis,) = along([point(1.0), point(2.0, flash_attn="off")])
+    with pytest.raises(ValueError, match="nothing to draw"):
+        depth_svg(axis)
+
+
+def test_the_report_shows_it_under_the_table() -> None:
+    speeds = Speeds(axes=along([point(10.0), point(5.0, n_depth=512)])).of("desk", "m")
+    assert list(speeds.plots("plots/desk-m")) == ["plots/desk-m-depth.svg"]
+    assert speeds.section("plots/desk-m").endswith("![speed by depth](plots/desk-m-depth.svg)")
+    assert Speeds().section("x") == ""
+    assert speeds.of("other", "m").section("x") == ""

@@ -189,8 +189,8 @@ def section(axis: Axis) -> str:
     works = sorted({row.workload for row in axis.rows})
     made = " Simulated: made up by a script, nothing was measured." if axis.simulated else ""
     legend = (
-        f"<sub>{', '.join(f'`{one}`' for one in works)}, against {axis.parameter} {', '.join(against)}, all else equal. "
-        f"Launches: {counts}. A range is the 95 % "
-        f"interval of the median (six launches), a change has its own (four against four).{made}</sub>"
+        f"<sub>{', '.join(f'`{one}`' for one in works)}, against {axis.parameter} {', '.join(against)}, all else "
+        f"equal. Launches: {counts}. A range is the 95 % interval of the median (six launches), a change has its own "
+        f"(four against four).{made}</sub>"
     )
     return f"### Along {axis.parameter}\n\n{table(axis)}\n\n{legend}"

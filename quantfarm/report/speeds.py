@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quantfarm.report import axes_table
 from quantfarm.report.axes_table import Axis
+from quantfarm.report.depth_plot import depth_svg
 from quantfarm.report.figures_table import escape
 from quantfarm.report.slugs import slug
 from quantfarm.report.throttle_plot import Throttle, in_words, throttle_svg
@@ -26,8 +28,19 @@ class Speeds:
         )
 
     def plots(self, name: str) -> dict[str, str]:
-        """Path -> SVG, one for each launch; `name` is the start of the paths."""
+        """Path -> SVG; `name` is the start of the paths."""
+        return {**self._throttles(name), **self._depths(name)}
+
+    def _throttles(self, name: str) -> dict[str, str]:
+        """One for each launch."""
         return {f"{name}-throttle-{slug(_whose(one))}.svg": throttle_svg(one) for one in self.throttles}
+
+    def _depths(self, name: str) -> dict[str, str]:
+        made: dict[str, str] = {}
+        for axis in self.axes:
+            with contextlib.suppress(ValueError):  # nothing to draw
+                made[f"{name}-depth.svg"] = depth_svg(axis)
+        return made
 
     def section(self, name: str) -> str:
         """Markdown; empty where there is nothing of the kind."""
@@ -36,12 +49,13 @@ class Speeds:
             said = [
                 f"- **{escape(one.variant)}** ({escape(one.build)}): {in_words(one.found)}" for one in self.throttles
             ]
-            whose = zip(self.throttles, self.plots(name), strict=True)
+            whose = zip(self.throttles, self._throttles(name), strict=True)
             shown = [
                 f"![{escape(one.variant)} under sustained load on {escape(one.device)}]({path})" for one, path in whose
             ]
             parts += ["### Sustained load", "\n".join(said), "\n\n".join(shown)]
-        return "\n\n".join([*parts, *(axes_table.section(axis) for axis in self.axes)])
+        parts += [axes_table.section(axis) for axis in self.axes]
+        return "\n\n".join([*parts, *(f"![speed by depth]({path})" for path in self._depths(name))])
 
 
 def _whose(one: Throttle) -> str:
