@@ -16,6 +16,7 @@ from quantfarm.fits import estimate
 from quantfarm.memory_model import contexts, tensors
 from quantfarm.memory_model.contexts import context, full
 from quantfarm.memory_model.parts import Parts
+from quantfarm.memory_model.published import Stored, bytes_of
 from quantfarm.nouns import Workload, parameters
 from storage.artifacts import Artifacts
 from storage.home import Home
@@ -31,13 +32,14 @@ def measured(tmp_path_factory: pytest.TempPathFactory, _server: str) -> Home:
     folder = tmp_path_factory.mktemp("fits")
     workloads = [
         {"kind": "bench", "n_prompt": 256, "n_gen": 8, "repetitions": 1, "threads": 1},
+        {"kind": "bench", "n_prompt": 512, "n_gen": 0, "repetitions": 1, "threads": 1, "flash_attn": "off"},
         {"kind": "bench", "n_prompt": 16, "n_gen": 4, "n_depth": 1024, "repetitions": 1, "threads": 1},
         {"kind": "app", "n_prompt": 64, "n_gen": 8, "repetitions": 1, "threads": 1},
     ]
     sweep = {"model": "reference", "quants": list(QUANTS[:3]), "launches": 1, "workloads": workloads}
     (folder / "sweep.yaml").write_text(json.dumps(sweep))
     done = counts(str(folder / "sweep.yaml"), **environment(folder / "home"), PREFECT_API_URL=_server)
-    assert done["ok"] == 9
+    assert done["ok"] == 12
     return Home(folder / "home")
 
 
@@ -47,7 +49,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def test_what_was_measured_is_predicted_within_five_percent(measured: Home) -> None:
     found = answer(measured, Wanted(model="reference", quants=QUANTS))
-    assert len(found.checks) == 9
+    assert len(found.checks) == 12
     errors = {f"{c.peak.variant} {c.peak.label}": round(c.error, 1) for c in found.checks}
     assert max(map(abs, errors.values())) <= 5.0, errors
 
@@ -184,6 +186,32 @@ def test_the_plans_estimate_knows_types_of_cache_and_quantizations() -> None:
     assert half.kv_cache == pytest.approx(whole.kv_cache * (34 / 32 + 2) / 4)
     assert estimate(10**9, "IQ2_XS", shape, Workload(kind="bench")).weights < whole.weights / 1.8
     assert estimate(10**9, "MLX-4", shape, Workload(kind="bench")).weights == pytest.approx(4.5e9 / 8 / 2**20)
+
+
+def test_formats_of_a_folder_are_weighed_with_their_scales() -> None:
+    """Two matrices of 256 × 512 and embeddings, in F16; by hand."""
+    n = 256 * 512
+    shapes = [("a.weight", (256, 512)), ("b.weight", (512, 256)), ("model.embed_tokens.weight", (512, 256))]
+    tensors = [Stored(name, shape, "F16", 2 * n) for name, shape in shapes]
+    tensors.append(Stored("norm.weight", (256,), "F16", 512))
+    assert bytes_of(tensors, "HF", {}) == 3 * 2 * n + 512
+    assert bytes_of(tensors, "MLX-4", {}) == 3 * n * (4 + 32 / 64) / 8 + 512
+    assert bytes_of(tensors, "MLX-8", {"group_size": 32}) == 3 * n * (8 + 1) / 8 + 512
+    assert bytes_of(tensors, "RTN", {}) == 2 * n * (4 + 20 / 128) / 8 + 2 * n + 512
+    assert bytes_of(tensors, "NF4", {}) == 2 * n * (4 + 32 / 64) / 8 + 2 * n + 512
+    assert bytes_of(tensors, "NF4", {"double_quant": True}) == 2 * n * (4 + 8.125 / 64) / 8 + 2 * n + 512
+
+
+def test_a_folder_is_weighed_as_it_lies_there(home: Path) -> None:
+    found = answer(Home(home), Wanted(model="reference", quants=("HF", "RTN"), contexts=(512,)))
+    published, packed = (row.weights for row in found.rows)
+    assert published.mib * 2**20 == 11540992  # of the reference model's safetensors
+    assert packed.mib * 2**20 == 4555264  # what the quantizer writes of it
+    for row in found.rows:  # the process is that of a runtime which reads the format, where one is installed
+        parts = row.parts[512]
+        assert isinstance(parts, Parts)
+        assert not parts.process or parts.process > 60
+        assert any(row.weights.name in note and "process of" in note for note in found.notes)
 
 
 def test_an_answer_without_measurements_has_no_error(home: Path) -> None:

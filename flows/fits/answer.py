@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows import devices
-from flows.fits import asking, measured, published, weighing
+from flows.fits import asking, measured, weighing
 from flows.fits.measured import Peak
 from flows.fits.predicting import Predictor, Weights
-from flows.fits.process import Process, of
-from quantfarm import models, planning, profiles
+from flows.fits.process import Process, of, reader_of
+from quantfarm import models, profiles, variants
 from quantfarm.errors import FarmError
 from quantfarm.memory_model.contexts import Context, context, full, uses
-from quantfarm.memory_model.parts import Parts, error_percent
+from quantfarm.memory_model.parts import Parts, error_percent, words
 from quantfarm.nouns import DeviceProfile, Scalar
 from storage.home import Home
 
@@ -77,12 +77,13 @@ def answer(home: Home, wanted: Wanted) -> Answer:
     device = profiles.choose(devices.known(home), [wanted.device])[0] if wanted.device else None
     found = models.resolve(wanted.model)
     source = weighing.source(found)
-    variants = planning.variants(wanted.quants, source)
+    found_variants = variants.variants(wanted.quants, source)
     file, notes = weighing.gguf(found), list(found.notes)
-    weights = weighing.weights(home, found, source, variants, file)
+    weights = weighing.weights(home, found, source, found_variants, file)
     peaks = measured.peaks(home, source.name)
     predictor = _predictor(home, wanted, source.shape, file, peaks, notes)
-    rows = [_row(predictor, wanted, one, kind, device) for one in weights for kind in wanted.caches]
+    under = _readers(home, predictor, weights, notes)
+    rows = [_row(under[one.format], wanted, one, kind, device) for one in weights for kind in wanted.caches]
     checks, problems = _checks(home, predictor, weights, peaks)
     return Answer(
         model=source.name,
@@ -91,7 +92,7 @@ def answer(home: Home, wanted: Wanted) -> Answer:
         process=predictor.process,
         device=device,
         n_ctx_train=int(predictor.shape.get("n_ctx_train") or 0),
-        notes=(*notes, *problems, *published.notes(weights), *_window(predictor)),
+        notes=(*notes, *problems, *_window(predictor)),
     )
 
 
@@ -109,11 +110,30 @@ def _predictor(
     return Predictor(shape={**shape, **said.shape}, said=said, process=of(home, RUNTIME))
 
 
+def _readers(home: Home, predictor: Predictor, weights: Sequence[Weights], notes: list[str]) -> dict[str, Predictor]:
+    """By format: llama.cpp's predictor, or one with the process of the runtime that reads it, and no more of
+    llama.cpp's than the shape."""
+    found: dict[str, Predictor] = {"gguf": predictor}
+    for form in dict.fromkeys(one.format for one in weights if one.format != "gguf"):
+        names = ", ".join(one.name for one in weights if one.format == form)
+        process, reader = None, reader_of(form)
+        try:
+            process = of(home, reader) if reader else None
+        except FarmError as error:
+            notes.append(f"{names}: {error}")
+        if process is None:
+            notes.append(f"{names}: without the process of a runtime that reads {form}: none is installed here yet")
+        else:
+            notes.append(f"{names}: with a process of {words(process.mib)} ({process.build}); loading may hold more")
+        found[form] = Predictor(shape=predictor.shape, said=None, process=process)
+    return found
+
+
 def _contexts(wanted: Wanted, trained: int, peaks: Sequence[Peak]) -> list[Context]:
     most = max([trained, *wanted.contexts])
     lengths = sorted({*wanted.contexts, *(n for n in STEPS if n < most), most})
     asked = [context(n, wanted.settings(kind)) for kind in wanted.caches for n in lengths]
-    return asked + [use.context for peak in peaks for use in uses(peak.workload)]
+    return asked + [use.context for peak in peaks if peak.format == "gguf" for use in uses(peak.workload)]
 
 
 def _row(predictor: Predictor, wanted: Wanted, weights: Weights, kind: str, device: DeviceProfile | None) -> Row:
@@ -140,7 +160,8 @@ def _checks(
         except FarmError as error:
             problems[f"measured under {peak.runtime}, not predicted: {error}"] = None
             continue
-        under = Predictor(shape=predictor.shape, said=predictor.said, process=process)
+        said = predictor.said if peak.format == "gguf" else None
+        under = Predictor(shape=predictor.shape, said=said, process=process)
         each = [under.parts(by_name[peak.variant], use) for use in uses(peak.workload)]
         if known := [one for one in each if isinstance(one, Parts)]:
             checks.append(Check(peak=peak, parts=max(known, key=lambda one: one.total)))

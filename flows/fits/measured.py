@@ -13,9 +13,9 @@ from storage.reading import NoResults, Reader
 
 #: Cells of one question are its launches; simulated devices are not measured, and invalid figures are no figures.
 PEAKS = """
-SELECT device, variant, runtime, build, workload, workload_kind AS kind, parameters, conditions, value
+SELECT device, variant, format, runtime, build, workload, workload_kind AS kind, parameters, value
 FROM cells JOIN measurements USING (cell, attempt)
-WHERE current AND state = 'ok' AND NOT simulated AND metric = 'resident_peak' AND format = 'gguf' AND model = ?
+WHERE current AND state = 'ok' AND NOT simulated AND metric = 'resident_peak' AND model = ?
   AND NOT starts_with(remark, 'invalid:')
 ORDER BY device, runtime, variant, workload, started_at
 """
@@ -27,6 +27,7 @@ class Peak:
 
     device: str
     variant: str
+    format: str
     runtime: str
     build: str
     label: str
@@ -44,18 +45,21 @@ def peaks(home: Home, model: str) -> list[Peak]:
         return []
     found: dict[tuple[str, ...], list[float]] = {}
     for row in rows:
-        key = tuple(row[name] for name in ("device", "variant", "runtime", "build", "workload", "kind", "parameters"))
+        key = tuple(
+            row[name] for name in ("device", "variant", "format", "runtime", "build", "workload", "kind", "parameters")
+        )
         found.setdefault(key, []).append(row["value"])
     return list(_peaks(found))
 
 
 def _peaks(found: Mapping[tuple[str, ...], list[float]]) -> Iterator[Peak]:
-    for (device, variant, runtime, build, label, kind, given), values in found.items():
+    for (device, variant, form, runtime, build, label, kind, given), values in found.items():
         settings: dict[str, Scalar] = json.loads(given) if isinstance(given, str) else given
         work = Workload(kind=kind, parameters=parameters(dict(settings)))
         yield Peak(
             device=device,
             variant=variant,
+            format=form,
             runtime=runtime,
             build=build,
             label=label,

@@ -1,31 +1,34 @@
 """What a runtime's process holds with almost no model in it: measured once for each build on this machine, and kept.
 
 A model of one layer and 32 words is run as any other is; what its weights, cache and activations need is taken off.
+Runtimes of Hugging Face folders run the reference model, as it was published.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from agents import agent
-from flows import devices
+from flows import devices, environments
 from flows.fits import asking
-from quantfarm import suites
+from quantfarm import models, suites
 from quantfarm.errors import FarmError
 from quantfarm.memory_model import compute, contexts
 from quantfarm.memory_model.parts import MIB
 from quantfarm.metrics.memory import measure
+from quantfarm.models import folder
 from quantfarm.nouns import Cell, DeviceProfile, Recipe, Variant, Workload, digest, metric_of
-from quantfarm.runtimes import runtime
-from storage import atomic
+from quantfarm.runtimes import TABLE, runtime
+from storage import atomic, contents
 from storage.home import Home
 
 LAUNCHES = 3
+#: Of a runtime that takes many seconds to start.
+LAUNCHES_SLOW = 1
 #: Of the file's name: another way of measuring is another file.
 WAY = 1
 LIMIT_S = 120.0
@@ -47,7 +50,7 @@ class Process:
 
 
 def of(home: Home, name: str) -> Process:
-    """Of a runtime that reads GGUF, as it is kept or measured now. Raises FarmError where it cannot be measured."""
+    """As it is kept, or measured now. Raises FarmError where it cannot be measured."""
     here, under = devices.known(home)[devices.LOCAL], runtime(name)
     path = home.folder("fits") / f"{digest([WAY, name, under.build(), here.chip, here.platform, here.cores])}.json"
     if known := _kept(path):
@@ -65,7 +68,14 @@ def _kept(path: Path) -> Process | None:
         return None
 
 
+def reader_of(format: str) -> str:
+    """The first runtime that reads a format and is installed here; empty where none is."""
+    return next((name for name in TABLE if format in (one := runtime(name)).formats and one.build()), "")
+
+
 def _measured(home: Home, here: DeviceProfile, name: str) -> Process:
+    if "gguf" not in runtime(name).formats:
+        return _of_folders(here, name)
     probe = asking.ask(home, {"kind": "probe", "out": str(home.folder("fits"))}, "probe").first("result")
     work = suites.workload(SIZES, {})
     model = Path(probe["model"])
@@ -95,13 +105,32 @@ def _besides(home: Home, model: Path, work: Workload) -> float:
     return max(each) + model.stat().st_size / MIB + said.held
 
 
+def _of_folders(here: DeviceProfile, name: str) -> Process:
+    """Activations of sixteen tokens and their cache are a fraction of a MiB: only the weights are taken off."""
+    work, model = suites.workload(SIZES, {}), models.REFERENCE_FOLDER
+    weights = folder.described(model)["facts"]["tensor_bytes"] / MIB
+    peaks = tuple(_peak(here, name, work, model) - weights for _ in range(LAUNCHES_SLOW))
+    return Process(
+        runtime=name,
+        build=runtime(name).build(),
+        mib=statistics.median(peaks),
+        launches=peaks,
+        rearranged=(),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
 def _peak(here: DeviceProfile, name: str, work: Workload, model: Path) -> float:
     """MiB of one launch. Raises FarmError."""
     under = runtime(name)
-    recipe = Recipe(source="probe", quantizer="as_is", quant="F16")
-    variant = Variant(model="probe", format="gguf", quant="F16", recipe=recipe)
+    recipe = Recipe(source="probe", quantizer="as_is", quant="F16" if model.is_file() else "HF")
+    kind = "gguf" if model.is_file() else "hf"
+    variant = Variant(model="probe", format=kind, quant=recipe.quant, recipe=recipe)
     cell = Cell(profile=here, variant=variant, runtime=name, build=under.build(), workload=work)
-    files: Mapping[str, str] = {key: str(path) for key, path in under.files(cell).items()} | {"model": str(model)}
+    files: dict[str, str] = {key: str(path) for key, path in under.files(cell).items()}
+    files |= {key: str(path) for key, path in contents.named(model, "model").items()}
+    if python := environments.python(under):
+        files["python"] = str(python)
     lines: list[str] = []
     left = agent(here).run(under.command(cell, files), on_line=lines.append, limit_s=LIMIT_S)
     trace = under.parse(lines)

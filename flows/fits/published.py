@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from flows.fits.predicting import Weights
@@ -29,17 +29,6 @@ def weights(found: ModelSource, variant: Variant, made: int | None) -> Weights:
         exact=bool(stored),
         made=made is not None,
     )
-
-
-def notes(found: Sequence[Weights]) -> list[str]:
-    """What the figures of these formats leave out."""
-    names = [one.name for one in found if one.format != "gguf"]
-    if not names:
-        return []
-    return [
-        f"{', '.join(names)}: weights and KV cache; the process is llama.cpp's, and that of MLX or PyTorch is larger "
-        f"by what its library holds"
-    ]
 
 
 def _count(one: Stored) -> int:

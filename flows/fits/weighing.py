@@ -15,8 +15,8 @@ from quantfarm.memory_model.parts import MIB
 from quantfarm.memory_model.tensors import Tensor
 from quantfarm.models import ModelSource
 from quantfarm.nouns import Variant
-from quantfarm.planning import Source
 from quantfarm.quantizers import AS_IS
+from quantfarm.variants import Source
 from storage.artifacts import Artifacts
 from storage.home import Home
 
@@ -24,7 +24,7 @@ from storage.home import Home
 def source(found: ModelSource) -> Source:
     """What a plan knows of it. Nothing is fetched."""
     folder = models.published(found)
-    shape = {**(folder.facts if folder else {}), **found.facts}
+    shape = {**found.facts, **(folder.facts if folder else {})}
     return Source(
         name=found.name,
         id=found.id,
@@ -62,8 +62,11 @@ def _quant(variant: Variant) -> str:
 
 
 def _size(made: Artifacts, variant: Variant) -> int | None:
+    """Bytes of a made file; of a folder those of its tensors: a tokenizer's files are read and let go."""
     artifact = made.find(variant.recipe) if variant.recipe.quantizer != AS_IS else None
-    return artifact.size if artifact else None
+    if artifact is None or variant.format == "gguf":
+        return artifact.size if artifact else None
+    return int(artifact.facts.get("tensor_bytes") or artifact.size)
 
 
 def _header(file: Path) -> int:

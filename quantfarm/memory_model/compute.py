@@ -43,9 +43,11 @@ def logits(use: Use, shape: Mapping[str, Any]) -> float:
 
 
 def scratch(use: Use, shape: Mapping[str, Any], kind: str) -> float:
-    """MiB that a matrix multiplication takes for the activations in the weights' form; `kind`: the usual type."""
+    """MiB that the largest matrix multiplication takes for its right side in the form of its left; `kind`: the usual
+    type of weights. With scores that are written out (flash attention off) it may be those, for values in F16."""
     wide = max(int(shape.get("n_ff") or 0), int(shape.get("n_embd") or 0))
-    return use.tokens * wide * SCRATCH.get(kind, SCRATCH_K) / MIB
+    scores = int(shape.get("n_head") or 0) * use.context.cells * F16 if use.context.flash_attn == "off" else 0
+    return use.tokens * max(wide * SCRATCH.get(kind, SCRATCH_K), scores) / MIB
 
 
 def resident(use: Use, shape: Mapping[str, Any], kind: str, reserved: float | None) -> float:

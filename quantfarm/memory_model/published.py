@@ -36,18 +36,20 @@ class Rule:
     everything: bool = False
 
     def of(self, options: Mapping[str, Scalar]) -> Rule:
+        """With a group size of its own; with `double_quant` scales are of 8 bits, and 256 of them share one of 32."""
         group = int(options.get("group_size") or self.group)
-        return Rule(bits=self.bits, per_group=self.per_group, group=group, everything=self.everything)
+        per_group = 8 + 32 / 256 if options.get("double_quant") else self.per_group
+        return Rule(bits=self.bits, per_group=per_group, group=group, everything=self.everything)
 
 
-#: MLX: scale and bias in 16 bits. AWQ: scale in 16 bits, zero point in 4; GPTQ is symmetric. NF4: a scale of 8 bits
-#: for 64 weights, and for 256 of those one of 32. RTN: as AWQ.
+#: MLX: scale and bias in 16 bits. AWQ: scale in 16 bits, zero point in 4; GPTQ is symmetric. NF4: a scale in
+#: 32 bits. RTN: as AWQ.
 RULES: dict[str, Rule] = {
     "MLX-4": Rule(bits=4, per_group=32, group=64, everything=True),
     "MLX-8": Rule(bits=8, per_group=32, group=64, everything=True),
     "AWQ": Rule(bits=4, per_group=20, group=128),
     "GPTQ": Rule(bits=4, per_group=16, group=128),
-    "NF4": Rule(bits=4, per_group=8.125, group=64),
+    "NF4": Rule(bits=4, per_group=32, group=64),
     "RTN": Rule(bits=4, per_group=20, group=128),
 }
 
