@@ -17,7 +17,7 @@ from flows import execute, sources, texts
 from flows.execute import Job
 from flows.station import Station, leased
 from flows.stopping import Stopped
-from quantfarm import health, planning, suites
+from quantfarm import health, planning, suites, variants
 from quantfarm.errors import FarmError
 from quantfarm.health import Canary
 from quantfarm.models import REFERENCE, REFERENCE_FILE
@@ -63,7 +63,7 @@ def question(home: Home, host: DeviceProfile, on_wait: Callable[[str], None]) ->
     """What to ask. The first time, this machine computes its own answer (a few seconds); so ask before a lease
     is held: this machine's may be the same one. Raises FarmError."""
     source = sources.describe(REFERENCE)
-    variant = planning.variants([QUANT], source)[0]
+    variant = variants.variants([QUANT], source)[0]
     text = texts.read(Sweep.model_validate({}))
     asked = Question(
         artifact=Artifact(sha256=source.id, size=source.size, recipe=variant.recipe),

@@ -26,7 +26,7 @@ from flows.progress import tell
 from flows.station import Station
 from flows.stopping import Stopped
 from flows.tasks import bench, evaluate, run_lane
-from quantfarm import planning, suites, sweeps
+from quantfarm import suites, sweeps, variants
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Artifact, Cell, DeviceProfile, Landed, Variant
 from quantfarm.quantizers import AS_IS
@@ -155,7 +155,7 @@ class Carried:
                 return {}
 
     def _draft(self, cell: Cell) -> Variant:
-        [found] = planning.variants([str(cell.workload.settings["draft"])], self.prepared.source)
+        [found] = variants.variants([str(cell.workload.settings["draft"])], self.prepared.source)
         return found
 
     def _quality_files(self, cell: Cell) -> dict[str, Path]:
@@ -169,14 +169,14 @@ class Carried:
         return files
 
     def _compared_with(self, cell: Cell) -> Artifact | None:
-        base = planning.base(self.prepared.source, cell.variant.format)
+        base = variants.base(self.prepared.source, cell.variant.format)
         return self._artifacts.get(base.recipe.id) if base and compares(cell) else None
 
     def _make_missing(self, pending: list[Cell]) -> None:
         """Every variant that a pending cell needs, and what it is compared with."""
         needed = {cell.variant.recipe.id: cell.variant for cell in pending}
         for cell in pending:
-            base = planning.base(self.prepared.source, cell.variant.format) if compares(cell) else None
+            base = variants.base(self.prepared.source, cell.variant.format) if compares(cell) else None
             for more in (base, self._draft(cell) if cell.workload.kind == "speculative" else None):
                 if more:
                     needed[more.recipe.id] = more

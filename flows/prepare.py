@@ -13,10 +13,11 @@ from pathlib import Path
 from agents import Agent, agent
 from flows import building_host, calibrating, devices, environments, make, sources, texts
 from flows.sources import Files
-from quantfarm import planning
+from quantfarm import planning, variants
 from quantfarm.nouns import Plan
-from quantfarm.planning import Source, Texts
+from quantfarm.planning import Texts
 from quantfarm.sweeps import Sweep
+from quantfarm.variants import Source
 from storage.home import Home
 
 
@@ -58,7 +59,7 @@ def _hashes(home: Home, sweep: Sweep) -> Texts:
 
 def _calibration(sweep: Sweep) -> bytes | None:
     """The text that variants are made with, where one of them needs it. Raises UsageError."""
-    return texts.calibration(sweep) if planning.calibrated(sweep) else None
+    return texts.calibration(sweep) if variants.calibrated(sweep) else None
 
 
 def _requests(home: Home, sweep: Sweep) -> Mapping[str, Path]:
@@ -82,7 +83,7 @@ def check(home: Home, sweep: Sweep) -> None:
     building_host.host(home, sweep)
     learnt = _calibration(sweep)
     if sources.is_here(sweep.model):
-        planning.variants(sweep.wanted_quants, sources.describe(sweep.model))
+        variants.variants(sweep.wanted_quants, sources.describe(sweep.model))
         environments.make(sweep, profiles)
         made = plan(home, sweep)
         if file := sources.file_of(sweep.model):
@@ -109,7 +110,7 @@ def prepare(home: Home, sweep: Sweep, sweep_id: str = "") -> Prepared:
     profiles = devices.chosen(home, sweep)
     text, learnt = texts.read(sweep), _calibration(sweep)
     environments.make(sweep, profiles)
-    source, files = sources.fetch(sweep.model, **planning.sources(sweep))
+    source, files = sources.fetch(sweep.model, **variants.sources(sweep))
     made = planning.plan(sweep, profiles, source, _hashes(home, sweep), partial(devices.unfit, home))
     kept = texts.keep(home, text)
     if files.gguf:

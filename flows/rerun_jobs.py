@@ -11,7 +11,7 @@ from agents import agent
 from flows import devices
 from flows.execute import Job
 from flows.logits import Logits, compares
-from quantfarm import planning
+from quantfarm import variants
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Artifact, Cell, Recipe
 from quantfarm.quantizers import AS_IS, quantizer
@@ -74,7 +74,7 @@ def _base(home: Home, cell: Cell) -> Artifact | None:
     """The unquantized model that a sweep compares with."""
     source, store = cell.variant.recipe.source, Artifacts(home)
     if cell.variant.format != "gguf":
-        return store.find(Recipe(source=source, quantizer=AS_IS, quant=planning.PUBLISHED))
-    as_is = Recipe(source=source, quantizer=AS_IS, quant=planning.BASE)
-    made = Recipe(source=source, quantizer="gguf", quant=planning.BASE, tool=quantizer("gguf").tool())
+        return store.find(Recipe(source=source, quantizer=AS_IS, quant=variants.PUBLISHED))
+    as_is = Recipe(source=source, quantizer=AS_IS, quant=variants.BASE)
+    made = Recipe(source=source, quantizer="gguf", quant=variants.BASE, tool=quantizer("gguf").tool())
     return store.find(as_is) or store.find(made)

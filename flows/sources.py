@@ -8,8 +8,8 @@ from pathlib import Path
 from flows.progress import tell
 from quantfarm import models
 from quantfarm.models import ModelSource
-from quantfarm.planning import Source
 from quantfarm.toolchain.news import Step
+from quantfarm.variants import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

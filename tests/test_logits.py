@@ -16,10 +16,10 @@ from flows import devices, make, rerun_jobs
 from flows.carrying import Carried
 from flows.logits import Logits, compares
 from flows.stopping import Stopped
-from quantfarm import planning
+from quantfarm import variants
 from quantfarm.nouns import Artifact, Cell, DeviceProfile, Workload, parameters
-from quantfarm.planning import Source
 from quantfarm.suites import DEFAULTS
+from quantfarm.variants import Source
 from storage.home import Home
 from tests.nights import artifact, cell
 
@@ -31,7 +31,7 @@ ELSEWHERE = DeviceProfile(name="phone", kind="ssh", address="ssh://phone")
 
 def quality(home: Path) -> tuple[Cell, Artifact]:
     """A cell elsewhere, and the unquantized model that it is compared with."""
-    base = planning.base(SOURCE)
+    base = variants.base(SOURCE)
     assert base
     made = artifact(home, base.recipe)
     text = Home(home).folder("texts") / f"{'cd' * 32}.txt"

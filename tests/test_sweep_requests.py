@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from quantfarm import planning, sweeps
+from quantfarm import planning, sweeps, variants
 from quantfarm.errors import UsageError
 from quantfarm.nouns import DeviceProfile, Limits
-from quantfarm.planning import Source
 from quantfarm.sweeps import DEFAULT_QUANTS, Sweep
+from quantfarm.variants import Source
 
 SHAPE = {"n_layer": 28, "n_head_kv": 8, "head_dim": 128, "n_vocab": 128256}
 SOURCE = Source(name="llama", id="s" * 64, quant="F16", n_params=3_200_000_000, size=6_400_000_000, shape=SHAPE)
@@ -143,7 +143,7 @@ def test_a_quantized_model_is_measured_as_it_is_and_not_quantized_again() -> Non
     made = plan(Sweep(suite="speed"), source=given)
     assert {cell.variant.name for cell in made.cells} == {"Q4_K_M"}
     assert {cell.variant.recipe.quantizer for cell in made.cells} == {"as_is"}
-    assert planning.base(given) is None
+    assert variants.base(given) is None
     with pytest.raises(UsageError, match=r"Q8_0 cannot be made of m: it is quantized already \(Q4_K_M\)"):
         plan(Sweep(quants=("Q8_0",)), source=given)
 

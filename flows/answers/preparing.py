@@ -9,7 +9,7 @@ from agents import agent
 from flows import devices, environments, make, sources, texts
 from flows.answers import words
 from flows.progress import tell
-from quantfarm import planning, sweeps
+from quantfarm import planning, sweeps, variants
 from quantfarm.answers import Manner
 from quantfarm.errors import UsageError
 from quantfarm.nouns import Artifact, Cell, DeviceProfile, Variant, Workload, parameters
@@ -57,14 +57,14 @@ def prepare(home: Home, question: Question, stopped: Callable[[], bool]) -> dict
     planning.check(sweep)
     profiles = _fit(home, devices.chosen(home, sweep))
     source = sources.describe(sweep.model)
-    learnt = texts.calibration(sweep) if planning.calibrated(sweep) else b""
-    found = planning.variants(sweep.wanted_quants, source, texts.sha256(learnt) if learnt else "")
+    learnt = texts.calibration(sweep) if variants.calibrated(sweep) else b""
+    found = variants.variants(sweep.wanted_quants, source, texts.sha256(learnt) if learnt else "")
     for profile in profiles:
         for variant in found:
             under(profile, variant, question.runtimes)  # said before anything is made
     environments.make(sweep, profiles)
     # Once more: the tools of environments that were just made have versions.
-    found = planning.variants(sweep.wanted_quants, source, texts.sha256(learnt) if learnt else "")
+    found = variants.variants(sweep.wanted_quants, source, texts.sha256(learnt) if learnt else "")
     made = _made(home, sweep, found, learnt, stopped)
     return {profile: [_asked(profile, one, made[one], question) for one in found] for profile in profiles}
 
@@ -99,7 +99,7 @@ def _made(
     missing = [one for one in found if one not in there]
     if not missing:
         return there
-    _, files = sources.fetch(sweep.model, **planning.sources(sweep))
+    _, files = sources.fetch(sweep.model, **variants.sources(sweep))
     files = replace(files, calibration=texts.keep(home, learnt) if learnt else None)
     host = agent(devices.known(home)[devices.LOCAL])
     with host.lease(HOLDER, lambda who: tell("waiting", f"this machine is in use by {who}; waiting for it")):

@@ -77,9 +77,9 @@ def answer(home: Home, wanted: Wanted) -> Answer:
     device = profiles.choose(devices.known(home), [wanted.device])[0] if wanted.device else None
     found = models.resolve(wanted.model)
     source = weighing.source(found)
-    found_variants = variants.variants(wanted.quants, source)
+    wanted_variants = variants.variants(wanted.quants, source)
     file, notes = weighing.gguf(found), list(found.notes)
-    weights = weighing.weights(home, found, source, found_variants, file)
+    weights = weighing.weights(home, found, source, wanted_variants, file)
     peaks = measured.peaks(home, source.name)
     predictor = _predictor(home, wanted, source.shape, file, peaks, notes)
     under = _readers(home, predictor, weights, notes)
