@@ -9,7 +9,7 @@ from quantfarm.candidates import Candidate
 from quantfarm.decide import Checked, Cliff, NoCliff, Recommendation, check, cliff, recommend, wording
 from quantfarm.decide.cliff import further
 from quantfarm.nouns import DeviceProfile, Skip
-from quantfarm.report import conditions, figures_table
+from quantfarm.report import conditions, figures_table, five_way
 from quantfarm.report.figures import NAMES, number, probability
 from quantfarm.report.figures_table import escape
 from quantfarm.statistics.frontier import CERTAIN, Frontier, Standing, pareto
@@ -70,6 +70,7 @@ def section(s: Subject, plots: Sequence[str], skips: Sequence[Skip], commit: str
         figures_table.table(s.candidates, None if s.simulated else s.recommendation.chosen),
         f"<sub>{_legend(s)}</sub>",
         "\n\n".join(f"![{_alternative(path, s)}]({path})" for path in plots),
+        f"### Five ways\n\n{ways}" if (ways := five_way.table(s.candidates)) else "",
         "### Frontier\n\n" + "\n".join(_frontier(s.frontier)),
         "### Quality cliff\n\n" + "\n\n".join(escape(one) for one in (s.cliff.sentence, *further(s.candidates))),
         speeds,
