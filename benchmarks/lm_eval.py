@@ -109,7 +109,9 @@ def main() -> None:
     figures = {one.metric: one.value for one in metrics.measure(farm.trace) if one.unit == "%"}
     settings = {"task": given.task, "n_shot": given.n_shot, "documents": head["n_docs"], "batch": given.batch}
     settings |= {"threads": given.threads, "largest difference, nats": same_choices(farm.trace, peer.answers)}
-    settings |= {"tokens decoded": farm.trace.of("result")[0]["decoded"], **figures, "build": LlamaCpp().build()}
+    result = farm.trace.of("result")[0]
+    settings |= {"tokens decoded": result["decoded"], "tokens of all requests": result["asked"], **figures}
+    settings["build"] = LlamaCpp().build()
     abba.report(f"{given.task}, requests a second", ("lm-eval", "farm"), runs, GOALS, settings, given.json)
     print(json.dumps(settings, indent=1))
 

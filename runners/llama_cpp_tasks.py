@@ -21,6 +21,9 @@ MOST_SEQUENCES = 256
 KEPT = 0
 #: A shared beginning shorter than this is not worth a decode of its own.
 WORTH_KEEPING = 32
+#: Tokens of documents in one decode on a processor: attention looks at the cells of all of them, so that its cost
+#: grows with the square, while matrices are used well from some dozens of rows on.
+PACK = 256
 #: float32 logits of one decode: 128 MiB.
 MOST_LOGITS = 2**25
 
@@ -231,7 +234,8 @@ class LlamaModel:
 
     def _packs(self, needs: Sequence[Need]) -> Iterator[list[Need]]:
         """Documents that go into one decode: no more tokens than a micro-batch holds, or one document."""
-        most = int(self.session.request["n_ubatch"])
+        request = self.session.request
+        most = int(request["n_ubatch"]) if request["n_gpu_layers"] else min(PACK, int(request["n_ubatch"]))
         rows = max(1, MOST_LOGITS // self.session.model.n_vocab)
         pack: list[Need] = []
         for need in needs:
