@@ -38,11 +38,13 @@ def rate(
     done = ratings.done(home, rater, written)
     left = [one for one in written if one.key not in done]
     session = _Session(home, prompt_set, rater, console, of=len(written), known=len(written) - len(left))
-    if answers_file:
-        session.take(left, marks_of(answers_file, len(left)))
-    else:
-        session.ask(left)
-    ingest(home)
+    try:
+        if answers_file:
+            session.take(left, marks_of(answers_file, len(left)))
+        else:
+            session.ask(left)
+    finally:  # also when the person stops with Ctrl-C
+        ingest(home)
     rest = len(left) - session.marked
     rows = as_rows(ratings.all_ratings(home), prompt_set=prompt_set)
     if as_json:

@@ -92,8 +92,9 @@ def test_a_wrong_number_is_refused_and_asked_for_again(judged: Path) -> None:
     assert [mark(text) for text in ("1", " 5 ", "0", "6", "²", "", "-1", "1e0")] == [1, 5, *[None] * 6]
 
 
-def test_what_was_judged_is_there_after_a_kill(judged: Path) -> None:
-    """Killed between two answers, as hard as can be."""
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_what_was_judged_is_there_after_a_kill(judged: Path, stop: signal.Signals) -> None:
+    """Between two answers: as hard as can be, and as a person does it."""
     process = subprocess.Popen(
         [QUANTFARM, *ASK], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, **environment(judged)},
@@ -104,8 +105,8 @@ def test_what_was_judged_is_there_after_a_kill(judged: Path) -> None:
     until = time.monotonic() + 120
     while len(marks(judged)) < 2 and time.monotonic() < until:
         time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(stop)
+    assert process.wait() == (130 if stop is signal.SIGINT else -stop)
     process.stdin.close()
     assert list(marks(judged).values()) == [2, 4]
     session(judged, "5\nq\n")
