@@ -32,7 +32,8 @@ def results(
     if out:
         _write(rows, form, out)
     elif form is Format.TABLE:
-        print_rows(rows, COLUMNS)
+        several = len({row["runtime"] for row in rows}) > 1
+        print_rows(rows, (*COLUMNS[:3], *(["runtime"] if several else []), *COLUMNS[3:]))
     elif form is Format.JSON:
         print_json(rows)
     elif form is Format.CSV:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shlex
 from collections import Counter
@@ -15,7 +16,7 @@ from flows.up import state
 from quantfarm import decide, sweeps
 from quantfarm.candidates import Candidate
 from quantfarm.nouns import Plan
-from quantfarm.report.pareto_plot import pareto_svg
+from quantfarm.report.plots import accuracy_svg, pareto_svg, quality_svg, several_ways
 from quantfarm.statistics.frontier import pareto
 from storage.home import Home
 
@@ -94,6 +95,10 @@ def _device(shelf: Shelf, found: Sequence[Candidate]) -> None:
     shelf.markdown(f"recommendation-{first.device}-{first.model}", text, where)
     if frontier.standings:
         shelf.svg(f"pareto-{first.device}-{first.model}", pareto_svg(frontier, made.chosen), where)
+    for kind, draw in {"quality": quality_svg, "accuracy": accuracy_svg}.items():
+        with contextlib.suppress(ValueError):  # nothing to draw
+            if kind != "quality" or several_ways(found):
+                shelf.svg(f"{kind}-{first.device}-{first.model}", draw(found), where)
 
 
 def _links(home: Home, devices: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ FIGURES = {
     **{
         "sustained": ("sustained_steady", "throttle_ratio", "not_steady"),
         "speculative": ("speed_up", "acceptance_rate"),
+        "rolling": ("bits_per_byte_rolling",),
     },
 }
 #: Times of this many cells of a kind are looked back on.
@@ -24,9 +25,15 @@ def figure(landed: Landed) -> str:
     """The two figures that matter most of a cell, or why it failed; why a device did not settle."""
     if landed.outcome.state is not State.OK:
         return f"{landed.outcome.stage}: {landed.outcome.reason}"
-    found = (metric_of(landed.measurements, name) for name in FIGURES.get(landed.cell.workload.kind, ()))
+    names = FIGURES.get(landed.cell.workload.kind) or _accuracies(landed)
+    found = (metric_of(landed.measurements, name) for name in names)
     said = (f"{m.metric} {m.value:.4g} {m.unit}" + f": {m.remark}" * (m.metric == "not_steady") for m in found if m)
     return "   ".join(one.rstrip() for one in said)
+
+
+def _accuracies(landed: Landed) -> list[str]:
+    """Of a task: its figures' names are its own."""
+    return [m.metric for m in landed.measurements if m.metric.startswith("acc_") and "stderr" not in m.metric]
 
 
 class TimeLeft:

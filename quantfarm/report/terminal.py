@@ -17,6 +17,9 @@ from quantfarm.statistics.frontier import Frontier, Standing
 from quantfarm.statistics.increase import base_of, increase
 from quantfarm.statistics.resample import MEMORY, key
 
+#: Letters of a reason in a table.
+LONGEST = 120
+
 
 def frontier_table(frontier: Frontier, chosen: Candidate | None = None) -> Table:
     """One row per candidate, fastest first; P: that it is non-dominated. Last, what cannot be compared, and why."""
@@ -24,15 +27,20 @@ def frontier_table(frontier: Frontier, chosen: Candidate | None = None) -> Table
     for name, justify in (("", "left"), ("variant", "left"), ("decode tok/s", "right"), ("memory MiB", "right"),
                           (NAMES[frontier.quality], "right"), ("vs F16", "right"), ("P", "right"),
                           ("", "left")):  # fmt: skip
-        table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
+        table.add_column(name, justify=justify, no_wrap=name == "variant")  # pyright: ignore[reportArgumentType]
     everyone = _everyone(frontier)
     for standing in sorted(
         frontier.standings, key=lambda s: (-s.candidate.figures[frontier.speed].value, key(s.candidate))
     ):
         table.add_row(*_row(standing, frontier, chosen, everyone), style="" if standing.on_frontier else "dim")
     for candidate, reason in frontier.left_out:
-        table.add_row("", candidate.name, *_known(candidate, frontier), "", "", Text(reason), style="dim")
+        table.add_row("", candidate.name, *_known(candidate, frontier), "", "", Text(_short(reason)), style="dim")
     return table
+
+
+def _short(reason: str) -> str:
+    """A failure may quote what a program printed: whole it is in `quantfarm results`."""
+    return reason if len(reason) <= LONGEST else f"{reason[: LONGEST - 2]} …"
 
 
 def _everyone(frontier: Frontier) -> list[Candidate]:
