@@ -60,7 +60,7 @@ def add(
     tag: Annotated[list[str] | None, typer.Option(help="Sweeps may name it by this; may be given again.")] = None,
     python: Annotated[str, typer.Option(help="The Python on the device that has llama-cpp-python.")] = "",
     environment: Annotated[
-        bool, typer.Option(help="Make an environment with llama-cpp-python on the device (minutes).")
+        bool, typer.Option(help="Make environments for the runtimes that the device is for (minutes).")
     ] = False,
     host_key: Annotated[str, typer.Option(metavar="SHA256:…", help="The SSH host key's fingerprint.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Accept a host key that is not known yet.")] = False,

@@ -30,6 +30,7 @@ from time import perf_counter_ns as now
 from typing import Any
 
 sys.dont_write_bytecode = True  # the folder of what is loaded by its path is not ours
+RUNNER = "mlx"
 PACKAGES = ("mlx-lm", "mlx", "transformers", "numpy")
 MIB = 2**20
 mx: Any = None  # mlx.core, once loaded
@@ -47,12 +48,21 @@ def shared(request: str) -> dict[str, Any]:
         paths = dict(json.loads(request)["shared"])
     except (ValueError, KeyError, TypeError):
         paths = {path.stem: str(path) for path in (Path(__file__).parent / "shared").glob("*.py")}
-    loader = SourceFileLoader("quantfarm_session", paths["session"])
+    loader = SourceFileLoader("quantfarm_session", paths.get("session", "the path of session.py is not given"))
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec
     module = sys.modules[loader.name] = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
     return module.load_shared(paths)
+
+
+def lost(error: OSError) -> int:
+    """Says that a file of runners/shared is not there: nothing of ours is loaded yet that could."""
+    at = {"t": now(), "schema": 1, "clock": "monotonic_ns", "runner": RUNNER, "versions": {}}
+    end = {"event": "end", "t": now(), "ok": False, "stage": "start", "retryable": False}
+    print(json.dumps({"event": "begin", **at}))
+    print(json.dumps({**end, "error": f"a part of the runner cannot be read: {error}"}))
+    return 1
 
 
 def load_runtime(request: dict[str, Any]) -> None:
@@ -223,11 +233,14 @@ class Mlx:
 def main() -> int:
     global session, tokenizer
     given = sys.argv[sys.argv.index("--request") + 1 :][:1] if "--request" in sys.argv else []
-    modules = shared("".join(given))
+    try:
+        modules = shared("".join(given))
+    except OSError as error:
+        return lost(error)
     session, tokenizer = modules["session"], modules["tokenizer"]
     engine = modules["engine"]
     kinds = engine.kinds()
-    return session.main("mlx", PACKAGES, kinds, lambda request, events: engine.answer(request, events, Mlx, kinds))
+    return session.main(RUNNER, PACKAGES, kinds, lambda request, events: engine.answer(request, events, Mlx, kinds))
 
 
 if __name__ == "__main__":

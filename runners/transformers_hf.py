@@ -37,6 +37,7 @@ from time import perf_counter_ns as now
 from typing import Any
 
 sys.dont_write_bytecode = True  # the folder of what is loaded by its path is not ours
+RUNNER = "transformers_hf"
 PACKAGES = ("transformers", "torch", "compressed-tensors", "bitsandbytes", "numpy")
 MIB = 2**20
 torch: Any = None  # once loaded
@@ -56,12 +57,21 @@ def shared(request: str) -> dict[str, Any]:
         paths = dict(json.loads(request)["shared"])
     except (ValueError, KeyError, TypeError):
         paths = {path.stem: str(path) for path in (Path(__file__).parent / "shared").glob("*.py")}
-    loader = SourceFileLoader("quantfarm_session", paths["session"])
+    loader = SourceFileLoader("quantfarm_session", paths.get("session", "the path of session.py is not given"))
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec
     module = sys.modules[loader.name] = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
     return module.load_shared(paths)
+
+
+def lost(error: OSError) -> int:
+    """Says that a file of runners/shared is not there: nothing of ours is loaded yet that could."""
+    at = {"t": now(), "schema": 1, "clock": "monotonic_ns", "runner": RUNNER, "versions": {}}
+    end = {"event": "end", "t": now(), "ok": False, "stage": "start", "retryable": False}
+    print(json.dumps({"event": "begin", **at}))
+    print(json.dumps({**end, "error": f"a part of the runner cannot be read: {error}"}))
+    return 1
 
 
 def load_runtime(request: dict[str, Any]) -> None:
@@ -96,6 +106,18 @@ def nvml_mib() -> dict[str, float]:
     return {"nvml_mib": sum(own)} if own else {}
 
 
+def read_zero_points() -> None:
+    """Lets transformers read packed zero points (AWQ's): 5.23 compares their shape with that of unpacked ones and
+    refuses the folder, where 5.17 read it. Shapes of what is packed are compressed-tensors' business."""
+    held = importlib.import_module("transformers.quantizers.quantizer_compressed_tensors").CompressedTensorsHfQuantizer
+    asked = held.param_needs_quantization
+
+    def packed(self: Any, model: Any, param_name: str, **more: Any) -> bool:
+        return param_name.endswith(".weight_zero_point") or asked(self, model, param_name, **more)
+
+    held.param_needs_quantization = packed
+
+
 class Transformers:
     """A model loaded by transformers."""
 
@@ -127,6 +149,8 @@ class Transformers:
     def _load(self, folder: Path, dtype: str) -> Any:
         if self.request.get("format") == "rtn":
             session.load_by_path("quant_linear", str(session.need(self.request, "quant_linear"))).register()
+        if self.request.get("format") == "compressed-tensors":
+            read_zero_points()
         transformers = importlib.import_module("transformers")
         model, said = self._called(
             transformers.AutoModelForCausalLM.from_pretrained,
@@ -311,12 +335,15 @@ class Transformers:
 def main() -> int:
     global session, tokenizer, speed
     given = sys.argv[sys.argv.index("--request") + 1 :][:1] if "--request" in sys.argv else []
-    modules = shared("".join(given))
+    try:
+        modules = shared("".join(given))
+    except OSError as error:
+        return lost(error)
     session, tokenizer, speed = modules["session"], modules["tokenizer"], modules["speed"]
     engine = modules["engine"]
     kinds = engine.kinds() | {"batch": speed.batch}
     can = lambda request, events: engine.answer(request, events, Transformers, kinds)  # noqa: E731
-    return session.main("transformers_hf", PACKAGES, kinds, can)
+    return session.main(RUNNER, PACKAGES, kinds, can)
 
 
 if __name__ == "__main__":

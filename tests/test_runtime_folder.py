@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from quantfarm.nouns import Cell, DeviceProfile, Recipe, Scalar, Variant, Worklo
 from quantfarm.runtimes import runtime
 from quantfarm.suites import workload
 from quantfarm.toolchain import environments
+from tests.running import run
+from tests.test_runner_llama_cpp import failed
 
 NAMES = ("mlx", "transformers")
 FILES = {"model/config.json": "/d/1", "model/model.safetensors": "/d/2", "python": "/d/python"}
@@ -94,6 +97,15 @@ def test_an_environment_that_is_not_made_is_said(name: str, monkeypatch: pytest.
     assert runtime(name).build() == ""
     with pytest.raises(FarmError, match=f"the environment of {name} is not made"):
         runtime(name).command(cell(name, "bench"), {"model/config.json": "/d/1"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_runner_whose_parts_are_not_there_says_so(name: str) -> None:
+    """Under any Python: it comes before everything that it needs."""
+    asked = {"kind": "bench", "model": "/m", "shared": {"session": "/nowhere/session.py"}}
+    ran = run([sys.executable, "-P", str(runtime(name).runner), "--request", json.dumps(asked)])
+    assert [event["event"] for event in ran.events] == ["begin", "end"]
+    assert "/nowhere/session.py" in failed(ran)["error"]
 
 
 # --- registration ---

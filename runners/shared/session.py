@@ -121,10 +121,7 @@ def load_by_path(name: str, path: str) -> Any:
     spec = importlib.util.spec_from_loader(name, loader)
     assert spec
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        loader.exec_module(module)
-    except OSError as error:
-        raise Failure("start", f"{path} cannot be read: {error}") from error
+    loader.exec_module(module)
     return module
 
 

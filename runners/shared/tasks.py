@@ -58,7 +58,7 @@ class TaskModel:
         same = next((i for i, (a, b) in enumerate(zip(prefix, self._held, strict=False)) if a != b), None)
         same = min(len(prefix), len(self._held)) if same is None else same
         if not self.engine.kept(self._cache, same):
-            self._cache, same = self.engine.cache(), 0
+            return None
         if same < len(prefix):
             self.engine.feed(prefix[same:], self._cache)
         self._held = prefix
