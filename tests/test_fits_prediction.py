@@ -214,6 +214,26 @@ def test_a_folder_is_weighed_as_it_lies_there(home: Path) -> None:
         assert any(row.weights.name in note and "process of" in note for note in found.notes)
 
 
+def test_what_a_model_or_a_device_does_not_allow_is_said(home: Path) -> None:
+    folder = home / "device_profiles"
+    folder.mkdir(parents=True)
+    (folder / "attic.yaml").write_text("kind: ssh\naddress: attic\ncores: 2\n")
+    wanted = {"model": "reference", "quants": ("F16", "Q8_0"), "contexts": (512, 4096)}
+    unknown = answer(Home(home), Wanted(**wanted, device="attic"))
+    assert any("trained for 1024 tokens" in note for note in unknown.notes)
+    assert any("attic does not say how much memory" in note for note in unknown.notes)
+    least = [totals(row.parts)[0] for row in answer(Home(home), Wanted(**wanted | {"contexts": (256,)})).rows]
+    small = {"kind": "ssh", "address": "small", "memory_mib": 4096, "limits": {"memory_mib": round(sum(least) / 2)}}
+    (folder / "small.yaml").write_text(json.dumps(small))
+    f16, q8 = answer(Home(home), Wanted(**wanted, device="small")).rows
+    assert f16.largest is None
+    assert q8.largest
+    assert q8.largest < 1024
+    table = quantfarm("fits", "reference", "--quants", "F16,Q8_0", "--device", "small", **environment(home))
+    assert "none" in table
+    assert "✗" in table
+
+
 def test_an_answer_without_measurements_has_no_error(home: Path) -> None:
     found: Answer = answer(Home(home), Wanted(model="reference", quants=("Q8_0",)))
     assert found.checks == []

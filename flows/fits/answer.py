@@ -92,7 +92,7 @@ def answer(home: Home, wanted: Wanted) -> Answer:
         process=predictor.process,
         device=device,
         n_ctx_train=int(predictor.shape.get("n_ctx_train") or 0),
-        notes=(*notes, *problems, *_window(predictor)),
+        notes=(*notes, *problems, *_window(predictor), *_limits(wanted, predictor, device)),
     )
 
 
@@ -168,6 +168,17 @@ def _checks(
         if peak.build != process.build:
             problems[f"the process is {process.build}'s; some was measured under {peak.build}"] = None
     return checks, list(problems)
+
+
+def _limits(wanted: Wanted, predictor: Predictor, device: DeviceProfile | None) -> list[str]:
+    """What the model and the device's profile say of contexts and memory."""
+    found: list[str] = []
+    trained = int(predictor.shape.get("n_ctx_train") or 0)
+    if trained and max(wanted.contexts) > trained:
+        found.append(f"the model was trained for {trained} tokens: beyond them it fits, and answers worse")
+    if device and not device.memory_budget_mib:
+        found.append(f"the profile of {device.name} does not say how much memory it has: what fits is not known")
+    return found
 
 
 def _window(predictor: Predictor) -> list[str]:
