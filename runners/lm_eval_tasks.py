@@ -19,6 +19,7 @@ import importlib
 import json
 import logging
 import os
+import platform
 import sys
 import tempfile
 import threading
@@ -330,7 +331,21 @@ def results(request: Mapping[str, Any], events: Events) -> None:
 KINDS = {"requests": requests, "results": results}
 
 
+def begin(events: Events) -> None:
+    """The first event, also where lm-eval is not installed."""
+    found, missing = {"python": platform.python_version()}, ""
+    try:
+        found["lm-eval"] = version()
+    except ImportError as error:
+        missing = f"lm-eval is not installed here: {error}"
+    system, about = platform.platform(), {"schema": SCHEMA, "clock": "monotonic_ns", "runner": "lm_eval_tasks"}
+    events.emit("begin", **about, versions=found, system=system, pid=os.getpid())
+    if missing:
+        raise Failure("start", missing)
+
+
 def answer(text: str, events: Events) -> None:
+    begin(events)
     try:
         request = json.loads(text)
         kind = KINDS[request["kind"]]
@@ -338,12 +353,6 @@ def answer(text: str, events: Events) -> None:
         raise Failure("request", f"no request of a known kind ({', '.join(KINDS)}): {error}") from error
     os.environ.update(ALWAYS | (OFFLINE if request.get("data") or request.get("offline") else {}))
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    try:
-        found = version()
-    except ImportError as error:
-        raise Failure("start", f"lm-eval is not installed here: {error}") from error
-    versions = {"python": sys.version.split()[0], "lm-eval": found}
-    events.emit("begin", schema=SCHEMA, clock="monotonic_ns", runner="lm_eval_tasks", versions=versions)
     kind(request, events)
 
 

@@ -185,6 +185,18 @@ def fields(score: Score) -> dict[str, Any]:
     }
 
 
+class Progress:
+    """Says how far it is, once a second."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit, self._told = emit, time.monotonic()
+
+    def __call__(self, done: int, of: int, what: str) -> None:
+        if (now := time.monotonic()) - self._told > PATIENCE:
+            self._told = now
+            self._emit("progress", done=done, of=of, what=what)
+
+
 def by_group(items: Sequence[Item]) -> list[list[Item]]:
     """Items of one group together, in the order in which the groups first come."""
     found: dict[str, list[Item]] = {}
@@ -200,7 +212,11 @@ def answer(request: Mapping[str, Any], model: Model, emit: Emit) -> None:
     """
     asked = Requests(str(request["requests"]), request.get("requests_sha256"))
     before = answered(request.get("answered"), asked.documents)
-    items = [item_of(document, model) for document in asked.documents]
+    progress = Progress(emit)
+    items: list[Item] = []
+    for document in asked.documents:
+        items.append(item_of(document, model))
+        progress(len(items), len(asked.documents), "tokenising")
     emit(
         "tasks",
         **asked.head,
@@ -213,11 +229,9 @@ def answer(request: Mapping[str, Any], model: Model, emit: Emit) -> None:
     )
     for old in before.values():
         emit("item", **{key: value for key, value in old.items() if key not in ("event", "t")} | {"cached": True})
-    done, told, rest = len(before), 0.0, [item for item in items if item.line["doc"] not in before]
+    done, rest = len(before), [item for item in items if item.line["doc"] not in before]
     for group in by_group(rest):
         for score in model.score(group):
             done += 1
             emit("item", **fields(score))
-            if time.monotonic() - told > PATIENCE or done == len(items):
-                emit("progress", done=done, of=len(items), what="items")
-                told = time.monotonic()
+            progress(done, len(items), "items")
