@@ -336,14 +336,18 @@ def carry_out(request: Mapping[str, Any], make: Callable[[Job], Made]) -> dict[s
     return result
 
 
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    found = {"python": platform.python_version()}
+def begin(runner: str, packages: Sequence[str]) -> None:
+    """The first event, also where a package is missing, which is then said."""
+    versions, missing = {"python": platform.python_version()}, list[str]()
     for name in packages:
         try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError as error:
-            raise Failure("start", f"{name} is not installed in {sys.prefix}") from error
-    return found
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    about = {"schema": 1, "clock": "monotonic_ns", "runner": runner, "versions": versions}
+    emit("begin", **about, system=platform.platform(), pid=os.getpid())
+    if missing:
+        raise Failure("start", f"{', '.join(missing)}: not installed in {sys.prefix}")
 
 
 def main(runner: str, packages: Sequence[str], make: Callable[[Job], Made]) -> int:
@@ -353,9 +357,8 @@ def main(runner: str, packages: Sequence[str], make: Callable[[Job], Made]) -> i
     request = parser.parse_args().request
     events_alone()
     os.environ.update(QUIET)
-    begin = {"schema": 1, "clock": "monotonic_ns", "runner": runner, "system": platform.platform(), "pid": os.getpid()}
     try:
-        emit("begin", **begin, versions=versions(packages))
+        begin(runner, packages)
         emit("result", **carry_out(request, make))
     except Failure as error:
         emit("end", ok=False, stage=error.stage, error=str(error), retryable=error.retryable)
