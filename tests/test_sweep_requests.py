@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from flows import logits
 from quantfarm import planning, sweeps, variants
 from quantfarm.errors import UsageError
 from quantfarm.nouns import DeviceProfile, Limits
+from quantfarm.runtimes.llama_cpp import LlamaCpp
 from quantfarm.sweeps import DEFAULT_QUANTS, Sweep
 from quantfarm.variants import Source
 
@@ -95,6 +97,15 @@ def test_the_other_devices_whose_speed_is_measured_take_a_canary_of_each_file() 
         ("lap", "Q4_K_M", "canary 4×512"),
     ]
     assert len({cell.id for cell in made.cells}) == len(made.cells)
+
+
+def test_a_canary_is_compared_with_chunks_and_needs_no_base_logits() -> None:
+    lap = DeviceProfile(name="lap", cores=4, memory_mib=65536, address="lap.lan")
+    made = planning.plan(Sweep(quants=("Q4_K_M",), suite="quick", launches=1), [DEVICE, lap], SOURCE, TEXTS)
+    compared = {c.profile.name: logits.compares(c) for c in made.cells if c.workload.kind == "quality"}
+    assert compared == {DEVICE.name: True, "lap": False}
+    [canary] = [c for c in made.cells if c.workload.settings.get("canary")]
+    assert "canary" not in LlamaCpp().request(canary, {}), "a runner refuses what it does not know"
 
 
 def test_a_canary_has_no_more_chunks_than_the_judge() -> None:
