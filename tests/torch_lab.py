@@ -57,17 +57,25 @@ def lab() -> Lab:
 # ------------------------------------------------------------------ in the environment
 
 
+def runner(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, RUNNERS / f"{name}.py")
+    assert spec and spec.loader
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    libraries, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    spec.loader.exec_module(module)
+    sys.dont_write_bytecode = libraries
+    return module
+
+
 def main() -> None:
     import torch
     import transformers
 
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
-    spec = importlib.util.spec_from_file_location("quant_linear", RUNNERS / "quant_linear.py")
-    assert spec and spec.loader
-    ours = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(ours)
+    ours = runner("quant_linear")
     ours.register()
+    runner("transformers_hf").read_zero_points()
     answers = sys.stdout
     sys.stdout = sys.stderr
     for line in sys.stdin:
