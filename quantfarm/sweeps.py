@@ -143,8 +143,10 @@ def beside(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def read(path: Path, overrides: Mapping[str, Any]) -> Sweep:
-    """A sweep file, with what the command line gave in place of what the file says."""
+    """A sweep file, with what the command line gave in place of what the file says. Raises UsageError."""
     content = beside(profiles.read_yaml(path), path.parent)
+    if "night" in content:  # its cells would be taken for what a night of the watch list measured
+        raise UsageError(f"{path}: `night` is set by the nightly run alone: `quantfarm nightly run --night DATE`")
     both = content | dict(overrides)
     if isinstance(common := content.get("common", {}), dict):  # what else it may be is refused with the rest
         both |= {"common": {**common, **overrides.get("common", {})}}

@@ -63,6 +63,13 @@ def test_a_file_is_read_relative_to_itself_and_options_take_the_place_of_what_it
     assert sweep.common == {"threads": 4, "n_prompt": 64}
 
 
+def test_a_file_cannot_pass_for_a_night(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("model: reference\nnight: 2026-11-20\n")
+    with pytest.raises(UsageError, match="`night` is set by the nightly run alone"):
+        sweeps.read(path, {})
+
+
 def test_a_missing_file_is_said() -> None:
     with pytest.raises(UsageError, match=r"no such file: nowhere\.yaml"):
         sweeps.read(Path("nowhere.yaml"), {})
