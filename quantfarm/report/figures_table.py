@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from quantfarm.candidates import Candidate
 from quantfarm.report import columns as named
 from quantfarm.report.columns import QUALITY, SPEED, TASKS, Column
-from quantfarm.report.figures import MAD_TO_SD, NONE, decimals, mebibytes, plus_minus, share
+from quantfarm.report.figures import MAD_TO_SD, NONE, TINY, decimals, mebibytes, number, plus_minus, share
 from quantfarm.statistics.increase import base_of, increase
 from quantfarm.statistics.paired import PairedAccuracy
 from quantfarm.statistics.resample import key
@@ -84,6 +84,8 @@ def _figure(candidate: Candidate, column: Column) -> str:
     if summary is None:
         unsettled = column.metric == "sustained_steady" and "not_steady" in candidate.figures
         return "not steady" if unsettled else NONE
+    if 0 < abs(summary.value * column.factor) < TINY:  # of a base against itself: its digits say nothing
+        return number(summary.value * column.factor, 2)
     places = 1 if column.table == TASKS else decimals(summary.value * column.factor, column.digits)
     text = f"{summary.value * column.factor:.{places}f}"
     return text + (small(f"{spread}") if (spread := _spread(summary, column, places)) else "")
