@@ -64,6 +64,10 @@ def _truths(value: Any) -> bool:
     return isinstance(value, list) and all(map(_truth, cast("list[Any]", value)))
 
 
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, cast("list[Any]", value)))
+
+
 def _rising(value: Any) -> bool:
     """Times of tokens: integers that never go back."""
     if not isinstance(value, list) or not value:
@@ -118,7 +122,7 @@ OPTIONAL: Mapping[str, Mapping[str, Check]] = {
         "token_sha256": _text,
     },
     "chunk": {"kld": _numbers, "dp": _numbers, "nll_base": _numbers, "same_top": _count},
-    "tasks": {**dict.fromkeys(("n_shot", "of_docs", "whole", "truncated", "answered"), _count), "source": _text},
+    "tasks": {**dict.fromkeys(("n_shot", "of_docs", "whole", "truncated", "answered"), _count), "metrics": _names},
     "item": {"group": _text, "truncated": _truth, "cached": _truth},
     "end": {"stage": _text, "error": _text, "retryable": _truth},
 }
