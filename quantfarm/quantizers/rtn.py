@@ -29,10 +29,9 @@ class Rtn(FolderQuantizer):
     )
 
     def tool(self) -> str:
-        """torch rounds, and our own code says how: what is made is new when that code is."""
-        torch = super().tool()
+        """`quantfarm-rtn 1f0c9a7e`, by our own code: what is made is new when that is. torch only rounds."""
         code = b"".join(path.read_bytes() for path in (self.runner, self.beside["quant_linear"]))
-        return f"{torch}, rtn {hashlib.sha256(code).hexdigest()[:8]}" if torch else ""
+        return f"quantfarm-rtn {hashlib.sha256(code).hexdigest()[:8]}" if super().tool() else ""
 
     def obstacle(self, facts: Mapping[str, Any]) -> str:
         return architectures.obstacle(facts, self.packages(), "RTN")
