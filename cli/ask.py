@@ -15,6 +15,7 @@ from cli.rating import rate as judge
 from flows import progress
 from flows.answers import asking, preparing
 from flows.answers.preparing import Question
+from flows.stopping import Stopped
 from quantfarm import prompts as sets
 from quantfarm.answers import Answer, Manner, Writer
 from quantfarm.errors import UsageError
@@ -101,8 +102,7 @@ def carry_out(
             with view:
                 return asking.ask(home, question, on, view, stop, keep)
     except KeyboardInterrupt:
-        stop.set()
-        raise
+        raise Stopped("stopped") from None
 
 
 def as_dict(answer: Answer) -> dict[str, Any]:

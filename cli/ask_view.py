@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.columns import Columns as RichColumns
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -101,7 +101,7 @@ class Columns(Lines):
     def __rich__(self) -> RenderableType:
         with self.lock:
             panels = [
-                Panel(Text(text), title=writer.label, subtitle=self.feet[writer], title_align="left")
+                Panel(Group(Text(text), Text(self.feet[writer], style="dim")), title=writer.label, title_align="left")
                 for writer, text in self.texts.items()
             ]
         if self.console.width < NARROWEST * len(panels):

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cli.output import print_json
 from cli.ratings import as_rows, show
+from flows.stopping import Stopped
 from quantfarm import ratings as judged
 from quantfarm.answers import Answer
 from quantfarm.errors import UsageError
@@ -43,7 +44,9 @@ def rate(
             session.take(left, marks_of(answers_file, len(left)))
         else:
             session.ask(left)
-    finally:  # also when the person stops with Ctrl-C
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped: {session.marked} marks are kept, the same command goes on") from None
+    finally:
         ingest(home)
     rest = len(left) - session.marked
     rows = as_rows(ratings.all_ratings(home), prompt_set=prompt_set)
