@@ -111,7 +111,8 @@ def table(candidates: Sequence[Candidate]) -> str:
     headings += [f"tok/s, batch {batch}" for batch in batches] + ["perplexity", f"against {BASE}"]
     headings += [_heading(metric) for metric in tasks]
     lines = [headings, ["---", *["--:"] * (len(headings) - 1)]]
-    lines += [_cells(row, batches, tasks, cuda) for row in found]
+    judged = any(row.is_base and row.ppl for row in found)
+    lines += [_cells(row, batches, tasks, cuda, judged) for row in found]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n\n" + _legend(found, taken(candidates))
 
 
@@ -120,12 +121,12 @@ def _heading(metric: str) -> str:
     return escape(known.heading if known else metric)
 
 
-def _cells(row: Row, batches: Sequence[int], tasks: Sequence[str], cuda: bool) -> list[str]:
+def _cells(row: Row, batches: Sequence[int], tasks: Sequence[str], cuda: bool, judged: bool) -> list[str]:
     cells = [f"**{escape(row.variant)}**", mebibytes(row.size) if row.size else NONE]
     cells.append(f"{row.bits_per_weight:.2f}" if row.bits_per_weight else NONE)
     cells += [number(one.value if one else None, 4) for one in ([row.resident, row.cuda] if cuda else [row.resident])]
     cells += [spread(row.rates[batch]) if batch in row.rates else NONE for batch in batches]
-    cells += [_perplexity(row), _loss(row)]
+    cells += [_perplexity(row), _loss(row, judged)]
     return cells + [_accuracy(row, metric) for metric in tasks]
 
 
@@ -133,11 +134,12 @@ def _perplexity(row: Row) -> str:
     return number(row.ppl.value if row.ppl else None, 4)
 
 
-def _loss(row: Row) -> str:
+def _loss(row: Row, judged: bool) -> str:
+    """`judged`: whether the published model's perplexity is there to compare with."""
     if row.is_base:
         return "base"
     if row.loss is None:
-        return NONE if row.ppl is None else "not comparable"
+        return "not comparable" if row.ppl and judged else NONE
     low, high = (share(math.expm1(nats)) for nats in (row.loss.low, row.loss.high))
     return share(row.loss.share) + (small(f"{low} to {high}") if row.loss.error > 0 else "")
 
