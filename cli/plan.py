@@ -56,9 +56,7 @@ def print_table(made: Plan, done: set[str], spread: str = "") -> None:
     """One line per question; launches are counted, not repeated. `spread`: what the axes multiply it by."""
     console = Console()
     launches = Counter((c.profile.name, c.variant.name, c.runtime, c.asked) for c in made.cells)
-    finished = Counter(
-        (c.profile.name, c.variant.name, c.runtime, c.asked) for c in made.cells if c.id in done
-    )
+    finished = Counter((c.profile.name, c.variant.name, c.runtime, c.asked) for c in made.cells if c.id in done)
     table = Table("device", "variant", "runtime", "workload", "launches", "finished", box=None)
     for key, count in launches.items():
         table.add_row(*key, str(count), str(finished[key]))

@@ -169,7 +169,8 @@ class LlamaModel:
     def __init__(self, core: Any, session: Any, shared: Any) -> None:
         self.core, self.session, self.shared = core, session, shared
         lib, request, vocab = core.C, session.request, session.model.vocab
-        self.max_length = request.get("n_ctx") or lib.llama_model_n_ctx_train(session.model.handle)
+        trained = lib.llama_model_n_ctx_train(session.model.handle)
+        self.max_length = min(request.get("n_ctx") or trained, trained)  # as lm-eval's own models
         self.sequences = min(MOST_SEQUENCES, int(core.need(request, "n_batch")))
         if lib.llama_model_is_recurrent(session.model.handle) or lib.llama_model_is_hybrid(session.model.handle):
             raise core.Failure("load", "tasks share what choices begin with: a recurrent state cannot be shared")

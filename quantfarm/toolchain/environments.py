@@ -176,7 +176,9 @@ def _install(
     base = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
     python = base if Path(base).exists() else sys.executable
     run([uv, "venv", "--quiet", "--python", python, str(path)], what="making a Python environment")
-    command = [uv, "pip", "install", "--quiet", "--python", str(python_of(path)), *torch_backend(settings)]
+    # Compiled once here: torch and transformers start five seconds sooner, each time.
+    command = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python_of(path))]
+    command += torch_backend(settings)
     command += no_index(settings)
     what = f"installing what {name} needs"
     try:

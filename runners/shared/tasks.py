@@ -20,7 +20,7 @@ class TaskModel:
         self.run, self.engine, self.items = run, run.engine, items
         asked, engine = run.request.get("add_bos"), run.engine
         self.add_bos = engine.text.bos is not None if asked is None else bool(asked)
-        self.max_length = run.request.get("n_ctx") or engine.max_length
+        self.max_length = min(run.request.get("n_ctx") or engine.max_length, engine.max_length)
         self.prefix = engine.text.prefix
         if self.prefix is None or (self.add_bos and engine.text.bos_id is None):
             raise session.Failure("run", "the vocabulary has neither BOS nor EOS to begin with")
