@@ -55,6 +55,12 @@ def test_an_estimated_figure_says_so() -> None:
     assert found == {"resident_peak": (160, "estimated"), "committed_peak": (20, "estimated")}
 
 
+def test_what_the_driver_counts_on_a_gpu_is_added_and_said() -> None:
+    found = figures(at("loaded", 100, 10, nvml_mib=900.0), at("end", 160, 20, nvml_mib=1000.0))
+    assert found["resident_peak"] == (1160, "1000 MiB of it on the GPU")
+    assert found["committed_peak"] == (1020, "1000 MiB of it on the GPU")
+
+
 def test_nothing_known_is_no_figure() -> None:
     assert figures() == {}
 

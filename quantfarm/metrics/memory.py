@@ -53,8 +53,11 @@ def measure(trace: Trace) -> list[Measurement]:
     if not trace.finished or any(trace.of(event) for event in SCORED):
         return []
     invalid, found = faults.remark(trace), list[Measurement]()
-    for metric, (value, estimated) in (("resident_peak", _resident(trace)), ("committed_peak", _committed(trace))):
-        if value is not None:
-            remark = "; ".join(text for text in (invalid, estimated) if text)
+    on_gpu = _largest(trace.of("memory"), "nvml_mib") or 0.0
+    there = f"{on_gpu:.0f} MiB of it on the GPU" if on_gpu else ""
+    for metric, (own, estimated) in (("resident_peak", _resident(trace)), ("committed_peak", _committed(trace))):
+        if own is not None:
+            value = own + on_gpu  # METHOD §3: what the driver counts for the process is no page of it
+            remark = "; ".join(text for text in (invalid, estimated, there) if text)
             found.append(Measurement(metric=metric, value=value, unit="MiB", samples=(value,), remark=remark))
     return found
