@@ -177,9 +177,7 @@ class Transformers:
     def _check(self, compute: str) -> None:
         """What is in effect is what was asked for."""
         if compute == "float32":
-            for part in self.model.modules():  # bitsandbytes' layers have a type of their own
-                if hasattr(part, "compute_dtype"):
-                    part.compute_dtype, part.compute_type_is_set = torch.float32, True
+            self._widen()
         self.plain = self.model.config.get_text_config(decoder=True)
         attention, places = self.model.config._attn_implementation, {p.device.type for p in self.model.parameters()}
         if attention != self.attention:
@@ -196,6 +194,16 @@ class Transformers:
             raise session.Failure(
                 "load", f"{asked} of {layers} layers were asked for on a GPU, with all on {self.device}"
             )
+
+    def _widen(self) -> None:
+        """bitsandbytes' layers have a type of their own, and what lies beside them stays as it was saved."""
+        for part in self.model.modules():
+            if hasattr(part, "compute_dtype"):
+                part.compute_dtype, part.compute_type_is_set = torch.float32, True
+        if self.model.dtype != torch.float32:
+            for held in (*self.model.parameters(), *self.model.buffers()):
+                if held.is_floating_point():
+                    held.data = held.data.float()
 
     def _facts(self) -> dict[str, Any]:
         tensors = {t.data_ptr(): t.nbytes for t in (*self.model.parameters(), *self.model.buffers())}

@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 
-LIMIT_S = 3000
+#: All of it is one sweep.
+pytestmark = pytest.mark.timeout(2400)
+LIMIT_S = 2300
 GGUF = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 IMATRIX = ("Q4_K_M+imatrix", "IQ3_XS+imatrix", "IQ2_XS+imatrix")
-FOLDERS = ("MLX-8", "MLX-4", "AWQ", "GPTQ", "NF4", "RTN")
+#: Those that learn from a text learn from little of it.
+LITTLE = "+length=128+samples=16"
+FOLDERS = ("MLX-8", "MLX-4", f"AWQ{LITTLE}", f"GPTQ{LITTLE}", "NF4", "RTN")
+SHIPPED = ROOT / "sweeps" / "lab.yaml"
 TASKS = ("reference_cloze", "arc_easy", "piqa")
 #: What every variant is judged by, with an interval.
 JUDGED = ("ppl", "kld_mean")
@@ -32,15 +38,28 @@ def quantfarm(environment: Mapping[str, str], *arguments: str) -> str:
     return ran.stdout
 
 
+def sweep(environment: Mapping[str, str], data: Path) -> dict[str, Any]:
+    """The sweep that the project ships, cut to few chunks and items: its counts."""
+    few = [
+        "--suite",
+        "quality",
+        "--n-chunks",
+        "2",
+        "--limit",
+        "40",
+        "--quants",
+        ",".join((*GGUF, *IMATRIX, "HF", *FOLDERS)),
+    ]
+    tasks = ["--tasks", ",".join(TASKS), "--tasks-dir", str(data / "tasks")]
+    return json.loads(quantfarm(environment, "sweep", str(SHIPPED), *few, *tasks, "--json"))
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, str]:
-    """The farm after the sweep that the project ships, cut to few chunks and items."""
+    """The farm after it."""
     home = tmp_path_factory.mktemp("lab")
     environment = {"QUANTFARM_HOME": str(home / "home"), "QUANTFARM_LEASES": str(home / "leases")}
-    few = ["--suite", "quality", "--n-chunks", "2", "--limit", "40"]
-    tasks = ["--tasks", ",".join(TASKS), "--tasks-dir", str(data / "tasks")]
-    counts = json.loads(quantfarm(environment, "sweep", str(ROOT / "sweeps" / "lab.yaml"), *few, *tasks, "--json"))
-    assert counts["failed"] == 0
+    assert sweep(environment, data)["failed"] == 0
     return environment
 
 
@@ -79,11 +98,14 @@ def test_an_accuracy_of_few_items_says_so_in_its_name_or_remark(figures: dict[st
 
 
 def test_the_same_again_measures_nothing(lab: dict[str, str], data: Path) -> None:
-    few = ["--suite", "quality", "--n-chunks", "2", "--limit", "40"]
-    tasks = ["--tasks", ",".join(TASKS), "--tasks-dir", str(data / "tasks")]
-    counts = json.loads(quantfarm(lab, "sweep", str(ROOT / "sweeps" / "lab.yaml"), *few, *tasks, "--json"))
+    counts = sweep(lab, data)
     assert counts["ok"] == 0
     assert counts["known"] > 0
+
+
+def test_the_file_names_every_format() -> None:
+    named = yaml.safe_load(SHIPPED.read_text())["quants"]
+    assert set(named) == {name.partition("+length")[0] for name in (*GGUF, *IMATRIX, "HF", *FOLDERS)}
 
 
 def test_the_report_shows_every_variant_and_the_cliff(lab: dict[str, str], tmp_path: Path) -> None:
