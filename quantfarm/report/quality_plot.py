@@ -147,6 +147,10 @@ def _legend(axes: Axes, ways: Sequence[str]) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(ways), frameon=False, fontsize=8)
 
 
+#: Of a name in the panels' font, as a share of their width.
+LETTER = 0.0105
+
+
 def accuracy_svg(candidates: Sequence[Candidate], *, subtitle: str = "") -> str:
     """One panel for each task's accuracy: each variant's with its interval, largest first, the unquantized one dashed.
 
@@ -161,7 +165,8 @@ def accuracy_svg(candidates: Sequence[Candidate], *, subtitle: str = "") -> str:
     )
     panel = 1.05 + 0.24 * len(shown)
     with drawing.figure(8.2, 1.15 + panel * len(tasks)) as (drawn, axes):
-        for place, column in zip(_rows(drawn, axes, len(tasks), panel), tasks, strict=True):
+        left = max(0.19, 0.03 + LETTER * max(len(c.name) for c in shown))
+        for place, column in zip(_rows(drawn, axes, len(tasks), panel, left), tasks, strict=True):
             _accuracies(place, column, shown)
         foot = (
             "Bars: Wilson's 95 % interval over documents. Dashed: the unquantized model. Δ: percentage points against "
@@ -173,12 +178,12 @@ def accuracy_svg(candidates: Sequence[Candidate], *, subtitle: str = "") -> str:
         return drawing.svg(drawn)
 
 
-def _rows(drawn: Figure, axes: Axes, n: int, panel: float) -> list[Axes]:
+def _rows(drawn: Figure, axes: Axes, n: int, panel: float, left: float) -> list[Axes]:
     height = drawn.get_figheight()
     found: list[Axes] = []
     for k in range(n):
         bottom = 1 - (0.85 + panel * (k + 1) - 0.4) / height
-        place = (0.19, bottom, 0.56, (panel - 0.75) / height)
+        place = (left, bottom, 0.75 - left, (panel - 0.75) / height)
         one = axes if k == 0 else drawn.add_axes(place, facecolor=PAPER)
         one.set_position(place)
         one.spines[["top", "right", "left"]].set_visible(False)
