@@ -234,7 +234,11 @@ def watch_stdin(temporary: Path) -> None:
             temporary.rename(gone)
         except OSError:
             gone = temporary
-        shutil.rmtree(gone, ignore_errors=True)
+        for _ in range(40):  # a file that is just being written may stand in the way of its folder
+            shutil.rmtree(gone, ignore_errors=True)
+            if not gone.exists():
+                break
+            time.sleep(0.01)
         os._exit(3)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -84,7 +84,9 @@ def test_what_does_not_compile_leaves_nothing_and_another_build_may_do(here: Dev
 
 
 def test_a_version_that_the_index_does_not_have_is_said(here: DeviceProfile) -> None:
-    with pytest.raises(CannotHave, match=r"0\.4\.0 cannot be had: .*there is no version of llama-cpp-python==0\.4\.0") as said:
+    with pytest.raises(
+        CannotHave, match=r"0\.4\.0 cannot be had: .*there is no version of llama-cpp-python==0\.4\.0"
+    ) as said:
         built(here, "0.4.0")
     assert said.value.others
 

@@ -175,8 +175,14 @@ def test_a_test_alert_is_an_event_of_the_farms_own_server(farm: Farm, ui) -> Non
     assert "event: sent" in quantfarm("nightly", "try-alert", "--sink", "event", **environment)
     which = {"filter": {"event": {"name": ["quantfarm.test-alert"]}}}
     until(lambda: farm.api.ask("/events/filter", which)["events"], "the event", 60)
-    ui.page.goto(f"{ui.url}/events")
-    seen(ui, "quantfarm.test-alert")
+
+    def shown() -> bool:
+        """The page shows what was there when it was opened, and not always the latest."""
+        ui.page.goto(f"{ui.url}/events")
+        seen(ui, "quantfarm.test-alert")
+        return True
+
+    until(shown, "the event on its page", 240)
     ui.shot("15-events")
 
 
