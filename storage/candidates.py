@@ -53,6 +53,7 @@ def _candidate(reader: Reader, group: Sequence[Run], runs: Sequence[Run], groups
     newest = max(group, key=lambda run: (run.ok, bool(run.artifact), run.time))
     chosen = choose([*group, *_quality_elsewhere(newest, runs)], ranking(_peers(newest, runs, groups)), newest)
     good = {metric: choice for metric, choice in chosen.items() if choice.joined.valid}
+    decided = good.get("decode_tps") or good.get("bench_tg")  # what a recommendation rests on
     return Candidate(
         device=newest.device,
         model=newest.model,
@@ -70,7 +71,7 @@ def _candidate(reader: Reader, group: Sequence[Run], runs: Sequence[Run], groups
         conditions=_conditions(group),
         simulated=any(run.simulated for run in group),
         failures=_failures(group, chosen),
-        reproduce=_command(newest),
+        reproduce=_command(decided.run if decided else newest),
     )
 
 
