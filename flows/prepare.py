@@ -109,6 +109,8 @@ def prepare(home: Home, sweep: Sweep, sweep_id: str = "") -> Prepared:
     """
     profiles = devices.chosen(home, sweep)
     text, learnt = texts.read(sweep), _calibration(sweep)
+    # What a quantizer cannot do is said before anything is downloaded or installed.
+    variants.variants(sweep.wanted_quants, sources.describe(sweep.model))
     environments.make(sweep, profiles)
     source, files = sources.fetch(sweep.model, **variants.sources(sweep))
     made = planning.plan(sweep, profiles, source, _hashes(home, sweep), partial(devices.unfit, home))

@@ -34,7 +34,7 @@ def workloads(sweep: Sweep, texts: Texts) -> tuple[Workload, ...]:
     """
     given = sweep.workloads or suites.resized(sweep.suite, sweep.common)
     shared = {**sweep.common, "text_sha256": texts.text}
-    found = [suites.workload(one, shared) for one in given if one.get("kind") != "tasks"]
+    found = [suites.workload(one, shared) for one in given]
     return (*axes.expanded(found, sweep.axes), *_tasks(sweep, texts, shared))
 
 

@@ -119,6 +119,10 @@ def request(content: Mapping[str, Any], where: str) -> Sweep:
     suites.suite(sweep.suite)
     for given in sweep.workloads:
         suites.workload(given, {}, where)
+        if given.get("kind") == "tasks":  # what it asks must be there before it is planned
+            raise UsageError(
+                f"{where}: tasks are no workloads: name them under `tasks` (with n_shot, limit, tasks_dir)"
+            )
     _known_common(sweep.common, where)
     return sweep
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from flows import logits
+from flows import logits, prepare
 from quantfarm import planning, sweeps, variants
 from quantfarm.errors import UsageError
 from quantfarm.nouns import DeviceProfile, Limits
 from quantfarm.runtimes.llama_cpp import LlamaCpp
 from quantfarm.sweeps import DEFAULT_QUANTS, Sweep
 from quantfarm.variants import Source
+from storage.home import Home
 
 SHAPE = {"n_layer": 28, "n_head_kv": 8, "head_dim": 128, "n_vocab": 128256}
 SOURCE = Source(name="llama", id="s" * 64, quant="F16", n_params=3_200_000_000, size=6_400_000_000, shape=SHAPE)
@@ -33,6 +35,10 @@ def plan(sweep: Sweep, source: Source = SOURCE, device: DeviceProfile = DEVICE) 
         ({"suite": "quik"}, "unknown suite 'quik': did you mean quick"),
         ({"launches": 0}, "launches: .*greater than or equal to 1.*given 0"),
         ({"workloads": [{"kind": "benhc"}]}, "unknown workload kind 'benhc' in here: did you mean bench"),
+        (
+            {"workloads": [{"kind": "tasks", "task": "arc_easy"}]},
+            "here: tasks are no workloads: name them under",
+        ),
         ({"workloads": [{"kind": "app", "n_depth": 1}]}, "unknown parameter of a app workload 'n_depth'"),
         ({"common": {"treads": 1}}, r"unknown key 'common\.treads' in here: did you mean common\.threads"),
         ({"quants": "F16"}, "quants: "),
@@ -41,6 +47,17 @@ def plan(sweep: Sweep, source: Source = SOURCE, device: DeviceProfile = DEVICE) 
 def test_a_mistake_is_one_message(content: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         sweeps.request(content, "here")
+
+
+def test_what_a_quantizer_cannot_do_is_said_before_anything_is_fetched_or_installed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange = replace(SOURCE, folder_id="f" * 64, shape={**SHAPE, "architecture": "MadeUpForCausalLM"})
+    monkeypatch.setattr(prepare.sources, "describe", lambda _: strange)
+    for part, verb in ((prepare.sources, "fetch"), (prepare.environments, "make")):
+        monkeypatch.setattr(part, verb, lambda *_, **__: pytest.fail("something was fetched or installed"))
+    with pytest.raises(UsageError, match=r"NF4 cannot be made of llama: .*MadeUpForCausalLM"):
+        prepare.prepare(Home(home), Sweep(model="org/strange", quants=("NF4",)))
 
 
 def test_an_unknown_quant_is_answered_with_the_nearest(tmp_path: Path) -> None:
