@@ -104,7 +104,7 @@ def _there(
         raise MakeError(f"{what}: {why}")
     hashes = Hashes(home)
     paths = {"python": python(on, made_by, recipe, stopped)}
-    for name, file in {**files, **getattr(made_by, "beside", {}), "runner": made_by.runner}.items():
+    for name, file in {**files, **made_by.files()}.items():
         paths[name] = on.push(file, hashes.sha256(file), Told(on.profile.name, file))
     folder = str(PurePosixPath(paths["runner"]).parents[2] / "made")  # FOLDER/files/SHA256/NAME
     _ask(on, ["sh", "-c", 'rm -rf "$1" && mkdir -p "$1"', "sh", folder], what)

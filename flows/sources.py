@@ -36,7 +36,7 @@ def _tell(step: Step) -> None:
 
 def describe(model: str) -> Source:
     """Raises UsageError for everything that is no usable model."""
-    return _described(models.resolve(model, _tell))
+    return of(models.resolve(model, _tell))
 
 
 def file_of(model: str) -> Path | None:
@@ -55,10 +55,11 @@ def fetch(model: str, *, gguf: bool = True, folder: bool = False) -> tuple[Sourc
         tell("note", note)
     published = models.published(found)
     there = models.folder_path(published, _tell) if folder and published else None
-    return _described(found), Files(gguf=models.gguf_file(found, _tell) if gguf else None, folder=there)
+    return of(found), Files(gguf=models.gguf_file(found, _tell) if gguf else None, folder=there)
 
 
-def _described(found: ModelSource) -> Source:
+def of(found: ModelSource) -> Source:
+    """What a plan knows of a model. Nothing is fetched."""
     published = models.published(found)
     return Source(
         name=found.name,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows import devices
+from flows import devices, sources
 from flows.fits import asking, measured, weighing
 from flows.fits.measured import Peak
 from flows.fits.predicting import Predictor, Weights
@@ -76,9 +76,9 @@ def answer(home: Home, wanted: Wanted) -> Answer:
     """Raises UsageError for an unknown device, model or quantization, FarmError where llama.cpp fails."""
     device = profiles.choose(devices.known(home), [wanted.device])[0] if wanted.device else None
     found = models.resolve(wanted.model)
-    source = weighing.source(found)
+    source = sources.of(found)
     wanted_variants = variants.variants(wanted.quants, source)
-    file, notes = weighing.gguf(found), list(found.notes)
+    file, notes = models.converted(found), list(found.notes)
     weights = weighing.weights(home, found, source, wanted_variants, file)
     peaks = measured.peaks(home, source.name)
     predictor = _predictor(home, wanted, source.shape, file, peaks, notes)

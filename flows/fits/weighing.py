@@ -21,26 +21,6 @@ from storage.artifacts import Artifacts
 from storage.home import Home
 
 
-def source(found: ModelSource) -> Source:
-    """What a plan knows of it. Nothing is fetched."""
-    folder = models.published(found)
-    shape = {**found.facts, **(folder.facts if folder else {})}
-    return Source(
-        name=found.name,
-        id=found.id,
-        quant=found.quant,
-        n_params=found.n_params,
-        size=found.size,
-        folder_id=folder.id if folder else "",
-        shape=shape,
-    )
-
-
-def gguf(found: ModelSource) -> Path | None:
-    """Its GGUF where it is one, or was converted before."""
-    return models.converted(found)
-
-
 def weights(
     home: Home, found: ModelSource, source: Source, variants: Sequence[Variant], file: Path | None
 ) -> list[Weights]:

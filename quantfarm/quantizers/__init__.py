@@ -53,6 +53,10 @@ class Quantizer(Protocol):
         """Why it cannot do a model, from `architecture` and the like; empty when it can."""
         ...
 
+    def files(self) -> Mapping[str, Path]:
+        """What must be on the host that makes it besides the model: the runner, and what the runner loads."""
+        ...
+
     def command(self, recipe: Recipe, files: Mapping[str, str], out: str) -> Sequence[str]:
         """The argument list that makes `out` (paths on the host that runs it).
 
@@ -142,6 +146,19 @@ def _value(quant: str, key: str, default: Scalar, text: str) -> Scalar:
     except (ValueError, KeyError) as error:
         kind = "given or not" if isinstance(default, bool) else f"a number, as in {key}={default}"
         raise UsageError(f"{quant}+{key}={text}: {key} is {kind}") from error
+
+
+def result_of(trace: Trace) -> dict[str, Any]:
+    """What a quantizer's trace says of what was made. Raises ValueError when it holds no result."""
+    result = trace.first("result")
+    if not result:
+        raise ValueError("no result event")
+    return {
+        "bits_per_weight": float(result["bits_per_weight"]),
+        "types": dict(result["types"]),
+        "fallbacks": tuple(result["fallbacks"]),
+        "facts": dict(result["facts"]),
+    }
 
 
 def folder_of(files: Mapping[str, str], name: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from quantfarm.errors import UsageError, unknown
 from quantfarm.nouns import Recipe, Scalar, Trace
-from quantfarm.quantizers import folder_of
+from quantfarm.quantizers import folder_of, result_of
 from quantfarm.toolchain import conversion, environments
 
 RUNNERS = Path(__file__).resolve().parent.parent.parent / "runners"
@@ -91,15 +91,7 @@ class FolderQuantizer:
 
     def parse(self, trace: Trace) -> Mapping[str, Any]:
         """Raises ValueError when the trace holds no result."""
-        result = trace.first("result")
-        if not result:
-            raise ValueError("no result event")
-        return {
-            "bits_per_weight": float(result["bits_per_weight"]),
-            "types": dict(result["types"]),
-            "fallbacks": tuple(result["fallbacks"]),
-            "facts": dict(result["facts"]),
-        }
+        return result_of(trace)
 
 
 def _said(known: Sequence[int]) -> str:

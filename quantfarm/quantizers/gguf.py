@@ -12,7 +12,7 @@ from typing import Any
 
 from quantfarm.errors import UsageError, unknown
 from quantfarm.nouns import Recipe, Scalar, Trace
-from quantfarm.quantizers import AS_IS
+from quantfarm.quantizers import AS_IS, result_of
 
 RUNNER = Path(__file__).resolve().parent.parent.parent / "runners" / "quantize_gguf.py"
 
@@ -64,6 +64,9 @@ class Gguf:
         del facts
         return ""
 
+    def files(self) -> Mapping[str, Path]:
+        return {"runner": self.runner}
+
     def command(self, recipe: Recipe, files: Mapping[str, str], out: str) -> Sequence[str]:
         """Raises UsageError for a quantization that is not made here."""
         request: dict[str, Any] = {"kind": "inspect", "source": files["source"]}
@@ -77,15 +80,7 @@ class Gguf:
 
     def parse(self, trace: Trace) -> Mapping[str, Any]:
         """Raises ValueError when the trace holds no result."""
-        result = trace.first("result")
-        if not result:
-            raise ValueError("no result event")
-        return {
-            "bits_per_weight": float(result["bits_per_weight"]),
-            "types": dict(result["types"]),
-            "fallbacks": tuple(result["fallbacks"]),
-            "facts": dict(result["facts"]),
-        }
+        return result_of(trace)
 
     def _check(self, recipe: Recipe) -> None:
         if recipe.quant not in self.quants:

@@ -35,6 +35,9 @@ class Hf:
         del facts
         return ""
 
+    def files(self) -> Mapping[str, Path]:
+        return {}
+
     def command(self, recipe: Recipe, files: Mapping[str, str], out: str) -> Sequence[str]:
         del files, out
         raise FarmError(f"{recipe.quant} is used as it was published: there is nothing to make")

@@ -58,6 +58,9 @@ class Imatrix:
         del facts
         return ""
 
+    def files(self) -> Mapping[str, Path]:
+        return {"runner": self.runner}
+
     def command(self, recipe: Recipe, files: Mapping[str, str], out: str) -> Sequence[str]:
         chunks = dict(recipe.options)["chunks"]
         return self._runner({"source": files["source"], "out": out, "chunks": chunks}, files)
