@@ -223,13 +223,30 @@ def alive(pid: int) -> bool:
     return True
 
 
-def watch_stdin(temporary: Path) -> None:
+class Cut:
+    """Set once stdin has closed: the watcher alone ends the process then, after it has cleaned up."""
+
+    def __init__(self) -> None:
+        self._cut, self._never = threading.Event(), threading.Event()
+
+    def set(self) -> None:
+        self._cut.set()
+
+    def hold(self) -> None:
+        """Keeps a main thread that lost its folder from ending the process in the middle of the cleaning up."""
+        if self._cut.is_set():
+            self._never.wait()
+
+
+def watch_stdin(temporary: Path, cut: Cut) -> None:
     """Ends this process when its stdin closes: a cut connection frees the device."""
 
     def wait() -> NoReturn:
         while os.read(0, 4096):
             pass
-        gone = temporary.with_name(f"{temporary.name.removesuffix('.tmp')}.0.tmp")  # nobody finds it to write into
+        cut.set()
+        pid = f".{os.getpid()}.tmp"
+        gone = temporary.with_name(f"{temporary.name.removesuffix(pid)}.gone{pid}")  # nobody finds it to write into
         try:
             temporary.rename(gone)
         except OSError:
@@ -319,7 +336,8 @@ def carry_out(request: Mapping[str, Any], make: Callable[[Job], Made]) -> dict[s
     """Makes `out` whole or not at all. Raises Failure."""
     out, _, _ = Path(request["out"]), request["source"], request["quant"]
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    watch_stdin(temporary)
+    cut = Cut()
+    watch_stdin(temporary, cut)
     try:
         sweep_up(out)
         job = job_of(request, temporary)
@@ -336,6 +354,7 @@ def carry_out(request: Mapping[str, Any], make: Callable[[Job], Made]) -> dict[s
             raise Failure("run", f"it could not be quantized ({said[:600]}); {room(out.parent)}") from error
         settle(job.made, out, temporary / "before")
     finally:
+        cut.hold()
         shutil.rmtree(temporary, ignore_errors=True)
     return result
 

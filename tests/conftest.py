@@ -19,6 +19,15 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("QUANTFARM_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """What code under test sets for its own process (Prefect's settings) is not the next test's."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty QUANTFARM_HOME, with device leases of its own too."""
