@@ -12,7 +12,10 @@ from rich.console import Console
 from quantfarm.errors import FarmError
 
 #: Each verb is the function of its name in the module of its name; a group is a module with an `app`.
-VERBS = ("plan", "sweep", "fits", "ask", "ratings", "results", "pareto", "recommend", "report", "doctor", "serve", "up")
+VERBS = (
+    *("plan", "sweep", "fits", "ask", "ratings", "results", "pareto", "recommend", "report", "doctor"),
+    *("serve", "up", "dashboard"),
+)
 GROUPS = ("toolchain", "db", "agent", "device", "nightly")
 
 app = typer.Typer(

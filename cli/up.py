@@ -83,7 +83,6 @@ def _lines(found: dict[str, Any]) -> list[str]:
     else:
         lines = [f"quantfarm up does not run for {found['home']}"]
     lines += [_part(one) for one in found["parts"]]
-    lines += [f"{one}" for one in found["missing"]]
     lines += [f"{'ok   ' if one['ok'] else 'WRONG'} {one['name']}: {one['text']}" for one in found["checks"]]
     if found["running"] and not found["checks"]:
         lines.append("not looked at yet")

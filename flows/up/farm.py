@@ -13,7 +13,7 @@ from flows import automations, reaper
 from flows.up import going_on, late, logs, state
 from flows.up.api import NoAnswer
 from flows.up.kept import Kept
-from flows.up.parts import Wish, dashboard_app, flows_log
+from flows.up.parts import Wish, flows_log
 from flows.up.watch import Watch
 from quantfarm.errors import FarmError
 from storage import processes
@@ -22,7 +22,6 @@ from storage.home import Home
 TICK_S = 0.25
 WRITE_EVERY_S = 3.0
 NOTES = 20
-NO_DASHBOARD = "the dashboard is not part of this installation yet"
 
 
 @dataclass(slots=True)
@@ -101,8 +100,6 @@ class Farm:
         if self.up and not self._said_up:
             self._said_up = True
             self.say("everything is up: " + ", ".join(f"{one.part.name} {one.part.url}".strip() for one in self.parts))
-            if not dashboard_app():
-                self.say(NO_DASHBOARD)
         changed = before != [(one.state, one.restarts) for one in self.parts]
         if changed or time.monotonic() - self._written > WRITE_EVERY_S:
             self.write()
@@ -146,7 +143,6 @@ class Farm:
             "sweeps": self.watch.going_on.rows,
             "begun_again": self.watch.again.rows,
             "runs": self.watch.runs.pids,
-            "missing": [] if dashboard_app() else [NO_DASHBOARD],
             "notes": self.notes,
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import socket
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import ray_cluster
+from flows import pages
 from flows.up import ports, state
 from flows.up.kept import Part
 from flows.up.servers import SECRETS, Server
@@ -40,9 +40,7 @@ class Wish:
 
 def all_parts(home: Home, wish: Wish) -> list[Part]:
     """Raises UsageError where a port is taken."""
-    parts = [server(wish.server), serving(home, wish)]
-    if app := dashboard_app():
-        parts.append(dashboard(app, wish.dashboard_port))
+    parts = [server(wish.server), serving(home, wish), dashboard(wish.dashboard_port)]
     if wish.ray:
         parts.append(ray_head(wish.ray_port))
     secrets = {one.name: () if one.name == "server" else SECRETS for one in parts}
@@ -100,34 +98,15 @@ def serving(home: Home, wish: Wish) -> Part:
     )
 
 
-def dashboard_app() -> Path | None:
-    """The dashboard's page, where this installation has one."""
-    try:
-        found = importlib.util.find_spec("dashboard")
-    except (ImportError, ValueError):
-        return None
-    places = found.submodule_search_locations if found else None
-    return next((path for one in places or () if (path := Path(one) / "app.py").is_file()), None)
-
-
-def dashboard(app: Path, port: int) -> Part:
+def dashboard(port: int) -> Part:
     ports.need(port, "--dashboard-port", "the dashboard")
-    url = f"http://{ports.HOST}:{port}"
-    options = {
-        "server.address": ports.HOST,
-        "server.port": port,
-        "server.headless": "true",
-        "browser.gatherUsageStats": "false",
-    }
-    arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    there = importlib.util.find_spec("streamlit") is not None
     return Part(
         name="dashboard",
-        command=(sys.executable, "-P", "-m", "streamlit", "run", str(app), *arguments),
+        command=pages.command(port),
         log=Path(),
-        answers=lambda _pid: _answers(f"{url}/_stcore/health"),
-        url=url,
-        obstacle=lambda: "" if there else "streamlit is missing: pip install 'quantfarm[dashboard]'",
+        answers=lambda _pid: _answers(pages.health(port)),
+        url=pages.url(port),
+        obstacle=lambda: "" if ports.free(port) else f"port {port} is taken by {ports.holder(port)}",
     )
 
 

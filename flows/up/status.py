@@ -30,7 +30,6 @@ def status(home: Home) -> dict[str, Any]:
         "sweeps": sweeps,
         "begun_again": (found or {}).get("begun_again", []) if runs else [],
         "runs": (found or {}).get("runs", {}) if runs else {},
-        "missing": (found or {}).get("missing", []) if runs else [],
         "notes": (found or {}).get("notes", []),
     }
 

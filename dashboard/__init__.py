@@ -1,0 +1,1 @@
+"""The farm's pages: what should this device run, why, did anything change, can I trust it. Streamlit only."""

@@ -1,0 +1,67 @@
+"""The frame around every view: the list of views, its title and question, errors as one message, a link to reopen it.
+
+Run by `quantfarm dashboard` and `quantfarm up`: `streamlit run dashboard/app.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import asked, parts, store, views
+from quantfarm.errors import FarmError
+from storage.reading import NoResults
+
+ICON = Path(__file__).resolve().parent / "icon.png"
+
+
+def pages() -> dict[str, list[st.Page]]:
+    groups: dict[str, list[st.Page]] = {}
+    for number, (name, view) in enumerate(views.TABLE.items()):
+        page = st.Page(views.path(name), title=view.title, url_path=name, default=number == 0)
+        groups.setdefault(view.group, []).append(page)
+    return groups
+
+
+def main() -> None:
+    st.set_page_config(page_title="quantfarm", page_icon=str(ICON), layout="wide")
+    page = st.navigation(pages())
+    name = page.url_path or next(iter(views.TABLE))
+    asked.begin()
+    st.title(views.TABLE[name].title, anchor=False)
+    st.caption(views.TABLE[name].question)
+    try:
+        page.run()
+    except NoResults:
+        parts.empty("Nothing has been measured yet.", "quantfarm sweep --model reference --suite quick", why=_where())
+    except FarmError as error:  # what the user can mend: one message
+        st.error(parts.escape(str(error)))
+    _foot(name)
+
+
+def _where() -> str:
+    return f"This page reads {store.home().root}."
+
+
+def _foot(name: str) -> None:
+    st.divider()
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    with left:
+        number = store.version()
+        read = f"version {number} of the results in {store.home().root}" if number else f"{store.home().root}"
+        st.caption(parts.escape(f"Read from {read}. Everything stays on this machine."))
+    with right, st.popover("Link to this view", type="tertiary"):
+        st.code(asked.link(name), language=None, wrap_lines=True)
+    _news(number)
+
+
+@st.fragment(run_every=5)
+def _news(shown: int | None) -> None:
+    """A sweep that goes on publishes newer versions: said, and shown when somebody wants it."""
+    if store.version() != shown and st.button("There are newer results: show them", type="primary"):
+        st.rerun()
+
+
+if __name__ == "__main__":
+    main()

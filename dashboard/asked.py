@@ -1,0 +1,90 @@
+"""What somebody chose in a view. Every choice stands in the address, so that the view can be reopened as it is.
+
+Each function is a Streamlit widget whose key is the name of its query parameter. What an address asks for and is not
+to be had is said, and the usual is shown in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from quantfarm import links
+
+#: Choices of the view that is being drawn, for its link. Emptied at the beginning of each run.
+CHOICES = "choices of this view"
+
+
+def begin() -> None:
+    st.session_state[CHOICES] = {}
+
+
+def link(name: str) -> str:
+    """The address of the view that is being drawn, with every choice in it, the usual ones too."""
+    base = (st.context.url or links.ADDRESS).split("?")[0].rstrip("/").removesuffix(f"/{name}")
+    return links.view(base, name, **st.session_state[CHOICES])
+
+
+def one(
+    label: str,
+    key: str,
+    options: Sequence[str],
+    default: str | None = None,
+    words: Callable[[str], str] = str,
+    **more: Any,
+) -> str:
+    """One of the options (not empty)."""
+    _missing(label, key, options)
+    index = options.index(default) if default in options else 0
+    return _keep(key, st.selectbox(label, options, index, words, key=key, bind="query-params", **more))
+
+
+def several(
+    label: str,
+    key: str,
+    options: Sequence[str],
+    default: Sequence[str] = (),
+    words: Callable[[str], str] = str,
+    **more: Any,
+) -> list[str]:
+    """Any of the options; none is an answer too."""
+    _missing(label, key, options)
+    usual = [name for name in default if name in options]
+    return _keep(key, st.multiselect(label, options, usual, words, key=key, bind="query-params", **more))
+
+
+def among(label: str, key: str, options: Sequence[str], words: Callable[[str], str] = str, **more: Any) -> str:
+    """One of a few options, all of them in sight; the first is the usual one."""
+    _missing(label, key, options)
+    chosen = st.segmented_control(
+        label, options, default=options[0], format_func=words, key=key, bind="query-params", required=True, **more
+    )
+    return _keep(key, chosen or options[0])
+
+
+def number(label: str, key: str, low: float, high: float, default: float, **more: Any) -> float:
+    """On a slider from `low` to `high`."""
+    return _keep(key, st.slider(label, low, high, default, key=key, bind="query-params", **more))
+
+
+def whether(label: str, key: str, default: bool = False, **more: Any) -> bool:
+    return _keep(key, st.toggle(label, default, key=key, bind="query-params", **more))
+
+
+def text(label: str, key: str, default: str = "", **more: Any) -> str:
+    return _keep(key, st.text_input(label, default, key=key, bind="query-params", **more))
+
+
+def _keep(key: str, value: Any) -> Any:
+    st.session_state[CHOICES][key] = value
+    return value
+
+
+def _missing(label: str, key: str, options: Sequence[str]) -> None:
+    """Streamlit drops what is no option from the address: this says so."""
+    wanted = [name for name in st.query_params.get_all(key) if name not in options]
+    if wanted and key not in st.session_state:
+        known = ", ".join(map(str, options[:12])) + (" …" if len(options) > 12 else "")
+        st.warning(f"{label}: {', '.join(wanted)} is not among what was measured. There is: {known or 'nothing yet'}.")
