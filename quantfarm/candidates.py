@@ -50,6 +50,11 @@ class Candidate:
         """What a reader calls it among the others."""
         return self.shown_as or self.variant
 
+    @property
+    def weights(self) -> float | None:
+        """About how many weights the model has, from the file's size and bits per weight; None where not known."""
+        return 8 * self.size / self.bits_per_weight if self.size and self.bits_per_weight else None
+
     def value(self, metric: str) -> float | None:
         summary = self.figures.get(metric)
         return summary.value if summary else None

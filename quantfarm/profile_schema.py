@@ -50,7 +50,7 @@ MEANING: dict[str, str] = {
     "limits": "what must not be exceeded",
     "limits.memory_mib": "the most that a run may hold resident, MiB; 90 % of memory where it is left out",
     "limits.temperature_c": "its thermal ceiling, °C",
-    "targets": 'goals, `METRIC:VARIANT` (or `METRIC`, met by any variant): a number, ">= 12" or "<= 0.5"',
+    "targets": 'goals, `METRIC:VARIANT` (or `METRIC`, met by any variant): a number, ">= 12", "<= 0.5", ">= 12 for 3B"',
     "tags": "names of groups that a sweep can ask for",
     "simulated": "its figures are made up (kind fake), and are marked so wherever they are shown",
     "template": "to copy from: never measured on, never shown as measured",

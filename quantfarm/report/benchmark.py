@@ -9,6 +9,7 @@ from itertools import groupby
 
 from quantfarm.candidates import Candidate
 from quantfarm.nouns import DeviceProfile, Skip
+from quantfarm.report import platforms, targets_table
 from quantfarm.report.figures import number
 from quantfarm.report.figures_table import escape
 from quantfarm.report.plots import accuracy_svg, cliff_svg, pareto_svg, quality_svg, several_ways
@@ -46,9 +47,10 @@ def benchmark_files(
     `speeds`: under sustained load and along axes.
     `failures` are those of no candidate (a variant that could not be made); `date` is what a reader sees.
     """
-    subjects = _subjects(profiles, candidates)
+    subjects = subjects_of(profiles, candidates)
     pictures = {(s.device, s.model): _pictures(s, folder) for s in subjects}
-    parts = [HEADER, "# Benchmark", METHOD, _overview(subjects), _made_no_figures(failures)]
+    parts = [HEADER, "# Benchmark", METHOD, *_defaults(subjects), _made_no_figures(failures)]
+    parts += ["## Targets", targets] if (targets := targets_table.table(profiles, candidates)) else []
     for s in subjects:
         own = [k for k in skips if k.device == s.device]
         more, name = speeds.of(s.device, s.model), f"{folder}/{slug(s.device)}-{slug(s.model)}"
@@ -77,7 +79,7 @@ def benchmark_md(
     return made["BENCHMARK.md"]
 
 
-def _subjects(profiles: Sequence[DeviceProfile], candidates: Sequence[Candidate]) -> list[Subject]:
+def subjects_of(profiles: Sequence[DeviceProfile], candidates: Sequence[Candidate]) -> list[Subject]:
     """Measured devices first, then simulated ones; by name."""
     by_name = {profile.name: profile for profile in profiles}
     ordered = sorted(candidates, key=lambda c: (c.device, c.model))
@@ -105,6 +107,12 @@ def _pictures(s: Subject, folder: str) -> dict[str, str]:
         with contextlib.suppress(ValueError):  # nothing to draw
             made[f"{name}-{kind}.svg"] = draw()
     return made
+
+
+def _defaults(subjects: Sequence[Subject]) -> list[str]:
+    """Of each platform, then of each device."""
+    by_platform = platforms.table(subjects)
+    return (["## Recommended defaults", by_platform] if by_platform else []) + [_overview(subjects)]
 
 
 def _overview(subjects: Sequence[Subject]) -> str:

@@ -49,6 +49,7 @@ class Subject:
 def subject(candidates: Sequence[Candidate], profile: DeviceProfile | None, seed: int = 0) -> Subject:
     """Everything to say about candidates of one device and model (ValueError for several)."""
     ordered = tuple(sorted(candidates, key=lambda c: (-c.bits_per_weight, c.variant, c.runtime)))
+    real = profile is not None and not profile.simulated and not any(c.simulated for c in ordered)
     return Subject(
         device=ordered[0].device,
         model=ordered[0].model,
@@ -57,7 +58,7 @@ def subject(candidates: Sequence[Candidate], profile: DeviceProfile | None, seed
         frontier=pareto(ordered, seed=seed),
         recommendation=recommend(ordered, seed=seed),
         cliff=cliff(ordered),
-        targets=check(profile, ordered) if profile else (),
+        targets=check(profile, ordered) if profile and real else (),
     )
 
 
@@ -145,7 +146,9 @@ def _targets(targets: Sequence[Checked]) -> str:
     if not targets:
         return ""
     lines = [
-        f"- {escape(t.target)} {'≥' if t.at_least else '≤'} {number(t.goal)}: **{t.verdict}**"
+        f"- {escape(t.target)} {'≥' if t.at_least else '≤'} {number(t.goal)}"
+        + (f" for models of about {t.size:g}B" if t.size else "")
+        + f": **{t.verdict}**"
         + (f" ({number(t.value)}, {escape(t.variant)})" if t.value is not None else "")
         for t in targets
     ]
