@@ -30,6 +30,8 @@ from storage.home import Home
 RUNNER = Path(__file__).resolve().parent.parent / "runners" / "lm_eval_tasks.py"
 NAME = "lm-eval"
 LIMIT_S = 3600.0
+#: From the end of its lifeline, on which it cleans up, to its death.
+GRACE_S = 2.0
 HUB = "https://huggingface.co"
 #: Seconds that the hub may take to answer at all.
 HUB_S = 10.0
@@ -169,7 +171,9 @@ def run(python: Path, request: Mapping[str, Any]) -> list[dict[str, Any]]:
             process.wait(LIMIT_S)
         finally:
             process.stdin.close()
-            if process.poll() is None:
+            try:
+                process.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
                 process.kill()
     return events
 

@@ -32,8 +32,8 @@ import logging
 import os
 import platform
 import runpy
+import shutil
 import sys
-import tempfile
 import threading
 import time
 from importlib import metadata
@@ -133,13 +133,14 @@ def distrusting(load: Any) -> Any:
     return without_trust
 
 
-def watch_stdin(temporary: Path) -> None:
+def watch_stdin(temporary: Path, scratch: Path) -> None:
     """Ends this process when its stdin closes: a cut connection frees the machine."""
 
     def wait() -> NoReturn:
         while os.read(0, 4096):
             pass
         temporary.unlink(missing_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)
         os._exit(3)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -165,22 +166,22 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def convert(source: Path, temporary: Path, name: str, llama_cpp: Path) -> None:
+def convert(source: Path, temporary: Path, scratch: Path, name: str, llama_cpp: Path) -> None:
     """Runs convert_hf_to_gguf.py in this process. The folder is shown to it under the model's own name,
     which it writes into the file: the same model gives the same bytes wherever it lies."""
     sys.path[:0] = [str(llama_cpp), str(llama_cpp / "gguf-py")]
     refuse_remote_code()
     know_exact_splits(source)
-    with tempfile.TemporaryDirectory() as scratch:
-        named = Path(scratch) / name.replace("/", "-")
-        named.symlink_to(source.resolve(), target_is_directory=True)
-        program = llama_cpp / "convert_hf_to_gguf.py"
-        sys.argv = [program.name, str(named), "--outtype", "f16", "--outfile", str(temporary), "--model-name", name]
-        try:
-            runpy.run_path(str(program), run_name="__main__")
-        except SystemExit as left:
-            if left.code:
-                raise Failure(last_error.text or "the converter gave up") from left
+    scratch.mkdir()
+    named = scratch / name.replace("/", "-")
+    named.symlink_to(source.resolve(), target_is_directory=True)
+    program = llama_cpp / "convert_hf_to_gguf.py"
+    sys.argv = [program.name, str(named), "--outtype", "f16", "--outfile", str(temporary), "--model-name", name]
+    try:
+        runpy.run_path(str(program), run_name="__main__")
+    except SystemExit as left:
+        if left.code:
+            raise Failure(last_error.text or "the converter gave up") from left
 
 
 class LastError(logging.Handler):
@@ -206,20 +207,21 @@ def versions() -> dict[str, str]:
 
 def carry_out(events: Events, request: dict[str, Any]) -> None:
     source, out = Path(request["source"]), Path(request["out"])
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    watch_stdin(temporary)
+    temporary, scratch = (out.with_name(f".{out.name}.{os.getpid()}.{end}") for end in ("tmp", "source"))
+    watch_stdin(temporary, scratch)
     expected = sum(part.stat().st_size for part in source.glob("*.safetensors"))
     if not expected:
         raise Failure(f"{source} holds no safetensors")
     report_size(events, temporary, expected)
     logging.getLogger().addHandler(last_error)
     try:
-        convert(source, temporary, request["name"], Path(request["llama_cpp"]))
+        convert(source, temporary, scratch, request["name"], Path(request["llama_cpp"]))
         fsync(temporary)
         temporary.replace(out)
         fsync(out.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def main() -> int:

@@ -26,6 +26,7 @@ import os
 import platform
 import random
 import re
+import shutil
 import sys
 import tempfile
 import threading
@@ -73,7 +74,20 @@ class Events:
         self._out.flush()
 
 
-_unfinished: set[Path] = set()  # files to take away when the process is told to stop
+unfinished: set[Path] = set()  # files and folders to take away when the process is told to stop
+
+
+def take_away(path: Path) -> None:
+    """The main thread may be writing into a folder meanwhile."""
+    for _ in range(40):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        if not path.exists():
+            return
+        time.sleep(0.01)
 
 
 def watch_stdin() -> None:
@@ -83,9 +97,8 @@ def watch_stdin() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 4096):
                 pass
-        for path in list(_unfinished):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        for path in list(unfinished):
+            take_away(path)
         os._exit(3)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -854,7 +867,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             part = Path(file.name)
-            _unfinished.add(part)
+            unfinished.add(part)
             yield file  # type: ignore[misc]
             file.flush()
             os.fsync(file.fileno())
@@ -865,9 +878,9 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise Failure("run", f"{path} cannot be written: {error}") from error
     finally:
-        for part in list(_unfinished):
+        for part in list(unfinished):
             part.unlink(missing_ok=True)
-            _unfinished.discard(part)
+            unfinished.discard(part)
 
 
 def count_tokens(session: Session) -> None:

@@ -242,6 +242,7 @@ def repacked(path: Path, log: Log) -> list[str]:
 def probe(request: Mapping[str, Any], events: Any, log: Log) -> None:
     out = Path(core.need(request, "out")) / "probe.gguf"
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".probe-") as folder:
+        core.unfinished.add(Path(folder))
         made = Path(folder) / "model.gguf"
         probe_model(made)
         kinds: list[str] = []

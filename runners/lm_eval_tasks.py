@@ -20,11 +20,12 @@ import json
 import logging
 import os
 import platform
+import shutil
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ class Events:
 
 
 _unfinished: set[Path] = set()
+#: Set once stdin has closed: the watcher alone ends the process then.
+_cut = threading.Event()
 
 
 def watch_stdin() -> None:
@@ -101,11 +104,44 @@ def watch_stdin() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 4096):
                 pass
+        _cut.set()
         for path in list(_unfinished):
-            path.unlink(missing_ok=True)
+            take_away(path)
         os._exit(3)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def take_away(path: Path) -> None:
+    """A file, or a folder into which the main thread may be writing meanwhile."""
+    for _ in range(40):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        if not path.exists():
+            return
+        time.sleep(0.01)
+
+
+def hold() -> None:
+    """Keeps a main thread that lost its folder from ending the process in the middle of the cleaning up."""
+    if _cut.is_set():
+        threading.Event().wait()
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder that goes with the process, however that ends."""
+    folder = Path(tempfile.mkdtemp(prefix="tasks-"))
+    _unfinished.add(folder)
+    try:
+        yield folder
+    finally:
+        hold()
+        shutil.rmtree(folder, ignore_errors=True)
+        hold()
+        _unfinished.discard(folder)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -278,8 +314,8 @@ def gold_of(task: Any, doc: Any, n: int) -> int:
 
 def requests(request: Mapping[str, Any], events: Events) -> None:
     out = Path(str(request["out"]))
-    with tempfile.TemporaryDirectory(prefix="tasks-") as folder:
-        asked = Asked(request, Path(folder))
+    with scratch() as folder:
+        asked = Asked(request, folder)
         lines = lines_of(asked)
         n_docs = sum(len(task.eval_docs) for task in asked.leaves.values())
         first = next(iter(asked.leaves.values()))
@@ -318,8 +354,8 @@ def answers_of(requests_path: str, items_path: str) -> dict[tuple[str, str], tup
 def results(request: Mapping[str, Any], events: Events) -> None:
     out = Path(str(request["out"]))
     answers = answers_of(str(request["requests"]), str(request["items"]))
-    with tempfile.TemporaryDirectory(prefix="tasks-") as folder:
-        found = Asked(request, Path(folder)).run(model_of(answers), errors=True)
+    with scratch() as folder:
+        found = Asked(request, folder).run(model_of(answers), errors=True)
     kept = {name: found[name] for name in ("results", "groups", "n-samples", "versions", "n-shot") if name in found}
     kept["samples"] = found["samples"]
     write_whole(out, json.dumps(kept, default=str).encode())

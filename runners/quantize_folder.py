@@ -12,6 +12,7 @@ When stdin closes the process ends within a second and takes what is unfinished 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -247,13 +248,12 @@ def watch_stdin(temporary: Path, cut: Cut) -> None:
         cut.set()
         pid = f".{os.getpid()}.tmp"
         gone = temporary.with_name(f"{temporary.name.removesuffix(pid)}.gone{pid}")  # nobody finds it to write into
-        try:
+        with contextlib.suppress(OSError):
             temporary.rename(gone)
-        except OSError:
-            gone = temporary
-        for _ in range(40):  # a file that is just being written may stand in the way of its folder
+        for _ in range(40):  # a library that is just saving makes its folder anew, or a file in it
             shutil.rmtree(gone, ignore_errors=True)
-            if not gone.exists():
+            shutil.rmtree(temporary, ignore_errors=True)
+            if not (os.path.lexists(gone) or os.path.lexists(temporary)):
                 break
             time.sleep(0.01)
         os._exit(3)
@@ -356,6 +356,7 @@ def carry_out(request: Mapping[str, Any], make: Callable[[Job], Made]) -> dict[s
     finally:
         cut.hold()
         shutil.rmtree(temporary, ignore_errors=True)
+        cut.hold()  # what closed meanwhile has another to clean up after it, and cleans itself
     return result
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,30 @@ def test_a_task_from_the_hub_without_a_network_says_what_to_do(tmp_path: Path, m
     with pytest.raises(UsageError, match=r"cannot be had from the hub: .* with --tasks-dir .* reference_cloze"):
         task_requests.requests(Home(tmp_path / "home"), request({"tasks": ["winogrande"]}, "a test"))
     assert not list((tmp_path / "home" / "tasks").glob("*.jsonl"))
+
+
+@pytest.mark.timeout(120)
+def test_who_is_cut_off_while_building_requests_leaves_nothing(tmp_path: Path) -> None:
+    """Cut where lm-eval waits for the hub: for one that never answers."""
+    python = environments.python_of(environments.environment(task_requests.NAME, requirements(task_requests.RUNNER)))
+    asked = {"kind": "requests", "task": "winogrande", "out": str(tmp_path / "out.jsonl"), "offline": False}
+    with socket.socket() as hub:
+        hub.bind(("127.0.0.1", 0))
+        hub.listen()
+        apart = {"TMPDIR": str(tmp_path), "HF_HOME": str(tmp_path / "hf")}
+        env = {**os.environ, **apart, "HF_ENDPOINT": f"http://127.0.0.1:{hub.getsockname()[1]}"}
+        command = [str(python), "-P", str(task_requests.RUNNER), "--request", json.dumps(asked)]
+        pipe = subprocess.PIPE
+        with (
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=env) as process,
+            hub.accept()[0],
+        ):
+            assert process.stdin
+            assert list(tmp_path.glob("tasks-*"))
+            process.stdin.close()
+            assert process.wait(timeout=20) != 0
+    assert not list(tmp_path.glob("tasks-*"))
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_an_unknown_task_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import threading
 import tomllib
@@ -69,6 +70,8 @@ def convert(folder: Path, out: Path, name: str, tell: Tell = nobody) -> None:
     cache.need_room(out.parent, size // 2**20 + 16, f"converting {name}")
     for left in out.parent.glob(f".{out.name}.*.tmp"):  # of a converter that was killed
         left.unlink(missing_ok=True)
+    for left in out.parent.glob(f".{out.name}.*.source"):
+        shutil.rmtree(left, ignore_errors=True)
     request = {"source": str(folder.resolve()), "out": str(out), "name": name, "llama_cpp": str(llama_cpp)}
     tell(Step(what=f"converting {name}"))
     _run([str(python), "-P", str(RUNNER), "--request", json.dumps(request)], name, Counter("converting", tell))

@@ -61,12 +61,28 @@ class Events:
         self._out.flush()
 
 
+#: Set once stdin has closed: the watcher alone ends the process then, after it has cleaned up.
+cut = threading.Event()
+
+
+def hold() -> None:
+    """Keeps a main thread that lost its files from ending the process in the middle of the cleaning up."""
+    if cut.is_set():
+        threading.Event().wait()
+
+
 def take_away() -> None:
-    """Removes what is unfinished, once the process ends."""
+    """Removes what is unfinished, once the process ends. The main thread may be writing into it meanwhile."""
     for path in list(unfinished):
-        with contextlib.suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        unfinished.discard(path)
+        for _ in range(40):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            if not os.path.lexists(path):
+                break
+            time.sleep(0.01)
 
 
 def watch_stdin() -> None:
@@ -76,6 +92,7 @@ def watch_stdin() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 4096):
                 pass
+        cut.set()
         take_away()
         os._exit(3)
 
@@ -176,7 +193,9 @@ def model_folder(model: object) -> Iterator[Path]:
                 (folder / name).symlink_to(Path(path).resolve())
         yield folder
     finally:
+        hold()
         shutil.rmtree(folder, ignore_errors=True)
+        hold()  # what closed meanwhile has another to clean up after it, and cleans itself
         unfinished.discard(folder)
 
 
