@@ -11,6 +11,7 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard import parts
 from quantfarm import links
 
 #: Choices of the view that is being drawn, for its link. Emptied at the beginning of each run.
@@ -87,4 +88,5 @@ def _missing(label: str, key: str, options: Sequence[str]) -> None:
     wanted = [name for name in st.query_params.get_all(key) if name not in options]
     if wanted and key not in st.session_state:
         known = ", ".join(map(str, options[:12])) + (" …" if len(options) > 12 else "")
-        st.warning(f"{label}: {', '.join(wanted)} is not among what was measured. There is: {known or 'nothing yet'}.")
+        said = f"{label}: {', '.join(wanted)} is not among what was measured. There is: {known or 'nothing yet'}."
+        st.warning(parts.escape(said))
