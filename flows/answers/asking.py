@@ -8,20 +8,16 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 from agents import Agent, agent
-from flows import environments
-from flows.answers import keeping
-from flows.answers.preparing import HOLDER, Asked, Question
-from flows.pushing import Told
+from flows.answers import keeping, placing
+from flows.answers.preparing import Asked, Question
 from flows.stopping import Stopped
 from quantfarm.answers import Answer, Writer, from_events
 from quantfarm.errors import FarmError
 from quantfarm.nouns import DeviceProfile
 from quantfarm.runtimes import runtime
-from storage.artifacts import Artifacts
 from storage.home import Home
 
 LIMIT_S = 3600.0
@@ -81,7 +77,7 @@ def _lane(
             missing = [prompt for prompt in question.prompts if prompt not in known]
             try:
                 if missing and not leased:
-                    held.enter_context(device.lease(HOLDER, on_wait))
+                    held.enter_context(device.lease(question.holder, on_wait))
                     leased = True
                 fresh = _one(home, device, one, missing, question, listener, stop) if missing else []
             except Stopped:
@@ -117,7 +113,7 @@ def _one(
 ) -> list[Answer]:  # fmt: skip
     """Every prompt to one variant, in one process. Raises FarmError with what the runtime said."""
     under, by, lines = runtime(one.cell.runtime), writer(one), list[str]()
-    there = _files(home, device, one, prompts)
+    there = placing.placed(home, device, one, {"requests": keeping.prompts_file(home, prompts)})
     events = _Events(by, question, prompts, listener)
 
     def take(line: str) -> None:
@@ -132,22 +128,6 @@ def _one(
         said = left.stderr.strip().splitlines()[-1:] or [f"exit status {left.code}"]
         raise FarmError(f"{by.label}: {trace.first('end').get('error') or left.reason or said[0]}")
     return events.answers
-
-
-def _files(home: Home, device: Agent, one: Asked, prompts: Sequence[str]) -> dict[str, str]:
-    """Everything it needs, present on the device; their paths there."""
-    under, cell = runtime(one.cell.runtime), one.cell
-    files: dict[str, Path] = {**under.files(cell), **Artifacts(home).files(one.artifact)}
-    files["requests"] = keeping.prompts_file(home, prompts)
-    there = {
-        name: device.push(file, one.artifact.sha256 if name == "model" else "", Told(device.profile.name, file))
-        for name, file in files.items()
-    }
-    options = dict(cell.profile.options)
-    python = options.get(f"python_{under.name}") or options.get("python")
-    if not python and under.environment and cell.profile.kind == "local":
-        python = environments.python(under)
-    return there | ({"python": str(python)} if python else {})
 
 
 class _Events:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from quantfarm.nouns import Variant
 
 
-def nobody(device: str, variant: Variant, named: Sequence[str], able: Sequence[str]) -> str:
+def nobody(device: str, variant: Variant, does: str, named: Sequence[str], able: Sequence[str]) -> str:
     """`no runtime of laptop answers with AWQ (compressed-tensors): …`."""
     return (
-        f"no runtime of {device} answers with {variant.name} ({variant.format}): looked at {', '.join(named)}; "
-        f"runtimes that answer: {', '.join(able)}"
+        f"no runtime of {device} {does} with {variant.name} ({variant.format}): looked at {', '.join(named)}; "
+        f"runtimes that {does.removesuffix('s')}: {', '.join(able)}"
     )

@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 
 from quantfarm.errors import UsageError
-from quantfarm.nouns import Cell, Scalar, Trace
-from quantfarm.runtimes import events
+from quantfarm.nouns import Cell, Trace
+from quantfarm.runtimes import events, serving
 
 #: Samples a second of the sampler beside a run (METHOD §4).
 HZ = 10
@@ -21,6 +21,7 @@ EXTENSIONS: dict[str, str] = {
     "sustained": "llama_cpp_sustained.py",
     "speculative": "llama_cpp_speculative.py",
     "answer": "llama_cpp_answer.py",
+    serving.KIND: "llama_cpp_serve.py",
 }
 #: What a request names by its path on the device.
 PATHS = ("model", "text", "base_logits", "out", "requests", "answered", "items", "draft", "extension")
@@ -54,7 +55,7 @@ class LlamaCpp:
             return ""
 
     def files(self, cell: Cell) -> Mapping[str, Path]:
-        found = {"runner": runner_file("llama_cpp.py"), "sampler": runner_file("sampler.py")}
+        found = {"runner": runner_file("llama_cpp.py"), "sampler": runner_file("sampler.py"), **serving.files(cell)}
         if more := EXTENSIONS.get(cell.workload.kind):
             found["extension"] = runner_file(more)
         if cell.workload.kind == "tasks":
@@ -67,13 +68,14 @@ class LlamaCpp:
         python = files.get("python") or sys.executable
         runner = files.get("runner") or str(runner_file("llama_cpp.py"))
         request = json.dumps(self.request(cell, files), ensure_ascii=True)
-        return [*sampled(python, files), python, "-P", runner, "--request", request]
+        watched = sampled(python, files) if cell.workload.kind != serving.KIND else []  # nothing is measured
+        return [*watched, python, "-P", runner, "--request", request]
 
-    def request(self, cell: Cell, files: Mapping[str, str]) -> dict[str, Scalar]:
+    def request(self, cell: Cell, files: Mapping[str, str]) -> dict[str, object]:
         """What the runner is asked: the workload's parameters and the paths on the device."""
         paths = {name: files[name] for name in PATHS if name in files}
         asked = {name: value for name, value in cell.workload.settings.items() if name != "canary"}  # the farm's own
-        return {**asked, "kind": cell.workload.kind, **paths}
+        return {**asked, "kind": cell.workload.kind, **paths, **serving.asked(cell, files)}
 
     def parse(self, lines: Iterable[str]) -> Trace:
         return events.parse(lines)
