@@ -5,31 +5,49 @@ Run by `quantfarm dashboard` and `quantfarm up`: `streamlit run dashboard/app.py
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from dashboard import asked, parts, store, views
 from quantfarm.errors import FarmError
 from storage.reading import NoResults
 
-#: Less air above the title than Streamlit leaves; tables and plots use it.
-STYLE = "<style>.stMainBlockContainer {padding-top: 3rem; padding-bottom: 2rem}</style>"
+#: Less air above the title than Streamlit leaves; small print in a contrast that everybody can read.
+STYLE = """<style>
+.stMainBlockContainer {padding-top: 3rem; padding-bottom: 2rem}
+[data-testid="stCaptionContainer"] {color: inherit; opacity: 0.78}
+</style>"""
 ICON = Path(__file__).resolve().parent / "icon.png"
 
 
-def pages() -> dict[str, list[st.Page]]:
-    groups: dict[str, list[st.Page]] = {}
-    for number, (name, view) in enumerate(views.TABLE.items()):
-        page = st.Page(views.path(name), title=view.title, url_path=name, default=number == 0)
-        groups.setdefault(view.group, []).append(page)
-    return groups
+def pages() -> dict[str, StreamlitPage]:
+    """By name; the first is the one without a name in its address."""
+    return {
+        name: st.Page(views.path(name), title=view.title, url_path=name, default=number == 0)
+        for number, (name, view) in enumerate(views.TABLE.items())
+    }
+
+
+def choose(known: Mapping[str, StreamlitPage]) -> None:
+    """The list of views. Streamlit's own, where it has groups, is no list to a screen reader."""
+    with st.sidebar:
+        st.markdown("**quantfarm**")
+        for group, names in groupby(views.TABLE, key=lambda name: views.TABLE[name].group):
+            st.caption(group)
+            for name in names:
+                st.page_link(known[name], label=views.TABLE[name].title, width="stretch")
 
 
 def main() -> None:
     st.set_page_config(page_title="quantfarm", page_icon=str(ICON), layout="wide")
-    page = st.navigation(pages())
+    known = pages()
+    page = st.navigation(list(known.values()), position="hidden")
     st.html(STYLE)
+    choose(known)
     name = page.url_path or next(iter(views.TABLE))
     asked.begin()
     st.title(views.TABLE[name].title, anchor=False)
