@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli.ask_view import Columns, Lines, Nobody
+from cli.ask_view import Columns, Lines, Nobody, by_prompt
 from cli.output import print_json
 from cli.rating import rate as judge
 from flows import progress
@@ -65,6 +65,8 @@ def ask(
         judge(home, prompt_set, rate, found, seed=seed, answers_file=answers, console=console, as_json=as_json)
     elif as_json:
         print_json({"answers": [as_dict(one) for one in found], "failed": _failed(failed)})
+    elif prompt_set:
+        by_prompt(console, sets.probes(prompt_set), found)
     if failed:
         raise typer.Exit(1)
 
@@ -88,7 +90,7 @@ def _names(given: str) -> tuple[str, ...]:
 def carry_out(
     home: Home, question: Question, console: Console, *, as_json: bool, quiet: bool, keep: bool
 ) -> tuple[list[Answer], dict[Writer, str]]:
-    """The answers; shown while they are written unless they are to be judged blind or read by a program."""
+    """The answers; shown while they are written unless they are many, judged blind or read by a program."""
     stop = threading.Event()
     news = Nobody(console, len(question.prompts))
     try:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from flows.progress import News
 from quantfarm.answers import Answer, Writer
+from quantfarm.prompts import Probe
 
 #: A column is not made narrower than this: what has no room beside the others stands below them.
 NARROWEST = 36
@@ -80,6 +81,16 @@ class Lines(Nobody):
             if answer.form.startswith("as it is:"):
                 self._say(f"the prompt was given {answer.form}", "yellow")
             self._say(answer.text.strip("\n") + "\n", "")
+
+
+def by_prompt(console: Console, asked: Sequence[Probe], answers: Sequence[Answer]) -> None:
+    """A set's answers: those to one prompt together."""
+    lines = Lines(console)
+    for probe in asked:
+        console.print(Panel(Text(probe.prompt), title=probe.probes, title_align="left"))
+        for answer in answers:
+            if answer.prompt == probe.prompt:
+                lines.answered(answer)
 
 
 class Columns(Lines):

@@ -151,6 +151,16 @@ def test_in_a_terminal_the_answers_stand_next_to_each_other(home: Path) -> None:
     assert "tok/s" in screen
 
 
+def test_the_answers_to_a_set_stand_together_by_prompt(home: Path) -> None:
+    """Asked to be read, not to be judged."""
+    said = quantfarm("ask", "--set", "edge-ten", "--variants", "F16,Q8_0", "-n", "4", QUANTFARM_HOME=str(home))
+    places = [said.index(f" {probe.probes} ") for probe in EDGE_TEN]
+    assert places == sorted(places)
+    for begin, end in zip(places, [*places[1:], len(said)], strict=True):
+        assert said.count("F16 on local: first token after", begin, end) == 1
+        assert said.count("Q8_0 on local: first token after", begin, end) == 1
+
+
 def in_terminal(*arguments: str, home: Path) -> str:
     leader, follower = pty.openpty()
     environment = {**os.environ, "QUANTFARM_HOME": str(home), "COLUMNS": "160", "LINES": "50", "TERM": "xterm"}
