@@ -7,10 +7,10 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from quantfarm.errors import FarmError
+from quantfarm.errors import FarmError, UsageError
 from storage import processes
 
 #: No room: disk full, quota reached, file larger than its limit.
@@ -104,3 +104,40 @@ def sweep_up(folder: Path) -> None:
     for left in folder.glob(".*.tmp"):
         if not processes.alive(left.name.split(".")[-3]):
             left.unlink(missing_ok=True)
+
+
+def write_all(files: Mapping[Path, bytes]) -> None:
+    """All of the files with these contents, or what was there before; folders are made where there are none.
+
+    Everything is written beside its place first, then renamed file by file. Raises UsageError where a place cannot
+    be written, FarmError when there is no room.
+    """
+    made: list[Path] = []
+    try:
+        for path in files:
+            _make_room_for(path, made)
+        with contextlib.ExitStack() as stack:
+            temps = {path: stack.enter_context(written_beside(path, data)) for path, data in files.items()}
+            for path, temp in temps.items():
+                replace(temp, path)
+    except BaseException:
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):  # something is in it
+                folder.rmdir()
+        raise
+
+
+def _make_room_for(path: Path, made: list[Path]) -> None:
+    """The folder of a file is there and can be written to; `made` is told of those that were not."""
+    try:
+        with room_in(path.parent):
+            for folder in reversed([one for one in path.parents if not one.exists()]):
+                folder.mkdir()
+                made.append(folder)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}. Choose another folder.") from error
+    if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
+        why = (
+            "there is a folder of that name" if path.is_dir() else f"{path.parent} is no folder that can be written to"
+        )
+        raise UsageError(f"cannot write {path}: {why}. Choose another folder.")

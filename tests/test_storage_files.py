@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from quantfarm.errors import FarmError
+from quantfarm.errors import FarmError, UsageError
 from storage import atomic, processes
 from storage.home import Home, default_root
 
@@ -80,7 +80,7 @@ def test_a_process_id_used_again_is_not_taken_for_the_process_that_had_it() -> N
 LIMITED = """
 import sys
 from pathlib import Path
-from quantfarm.errors import FarmError
+from quantfarm.errors import FarmError, UsageError
 from storage import atomic
 try:
     atomic.write_atomic(Path(sys.argv[1]) / "big.json", b"x" * 200_000)
@@ -126,3 +126,40 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(full_disk: Pat
         atomic.write_atomic(path, b"x" * 200_000)
     assert path.read_bytes() == b"old"
     assert list(full_disk.iterdir()) == [path]
+
+
+# --- several files
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_several_files_are_written_with_their_folders(tmp_path: Path) -> None:
+    atomic.write_all({tmp_path / "a.md": b"1", tmp_path / "deep" / "er" / "b.svg": b"2"})
+    assert contents(tmp_path) == {"a.md": b"1", "deep/er/b.svg": b"2"}
+
+
+def test_where_one_of_several_cannot_be_written_none_is(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_bytes(b"old")
+    (tmp_path / "z.md").mkdir()
+    with pytest.raises(UsageError, match=r"cannot write .*z.md: there is a folder of that name. Choose another"):
+        atomic.write_all({tmp_path / "a.md": b"new", tmp_path / "new" / "b": b"", tmp_path / "z.md": b""})
+    assert contents(tmp_path) == {"a.md": b"old"} and not (tmp_path / "new").exists()
+    with pytest.raises(UsageError, match=r"cannot write .*a.md.below"):
+        atomic.write_all({tmp_path / "b.md": b"new", tmp_path / "a.md" / "below": b""})
+    assert contents(tmp_path) == {"a.md": b"old"}
+
+
+def test_a_writing_that_is_ended_in_the_middle_leaves_what_was_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a.md").write_bytes(b"old")
+
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(atomic, "replace", ended)
+    with pytest.raises(KeyboardInterrupt):
+        atomic.write_all({tmp_path / "a.md": b"new", tmp_path / "plots" / "b.svg": b""})
+    assert contents(tmp_path) == {"a.md": b"old"} and not (tmp_path / "plots").exists()
