@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -19,8 +19,6 @@ from storage import nights
 from storage.home import Home
 
 DEPLOYMENT = "nightly"
-#: The part of the farm that is Prefect's server.
-SERVER = "server"
 #: After every night that there may be.
 EVER = "9999-12-31"
 
@@ -79,8 +77,7 @@ def next_run(home: Home) -> str | None:
     from flows.up import state  # noqa: PLC0415 - only to ask
     from flows.up.api import Api  # noqa: PLC0415
 
-    found = state.read(home)
-    url = os.environ.get("PREFECT_API_URL") or _url(found if state.runs(found) else None)
+    url = os.environ.get("PREFECT_API_URL") or state.api(home)
     if not url:
         return None
     api = Api(url)
@@ -90,10 +87,3 @@ def next_run(home: Home) -> str | None:
     except FarmError:
         return None
     return next((str(run["expected_start_time"]) for run in runs), None)
-
-
-def _url(found: dict[str, Any] | None) -> str:
-    """The API of the server that `quantfarm up` runs."""
-    parts = (found or {}).get("parts") or []
-    page = next((str(one.get("url") or "") for one in parts if one.get("name") == SERVER), "")
-    return page and f"{page.removesuffix('/').removesuffix('/api')}/api"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 
@@ -13,7 +12,7 @@ from flows.artifacts import Shelf
 from flows.labels import count
 from flows.prepare import Prepared
 from flows.up import state
-from quantfarm import decide, sweeps
+from quantfarm import decide, links, sweeps
 from quantfarm.candidates import Candidate
 from quantfarm.nouns import Plan
 from quantfarm.report.plots import accuracy_svg, pareto_svg, quality_svg, several_ways
@@ -24,6 +23,8 @@ log = logging.getLogger("quantfarm.flows")
 
 #: Lines of a plan, and devices with plots of their own, that a page shows.
 LINES, DEVICES = 200, 12
+#: Views of the dashboard that a device's line leads to, and what their links are called.
+VIEWS = {"frontier": "frontier", "quality": "quality", "history": "nights"}
 SIMULATED = "**Simulated: these are not measurements.**\n\n"
 
 
@@ -49,25 +50,10 @@ def _skips(made: Plan) -> str:
     return "\n".join(["### Skipped", "", *(lines or ["Nothing."])])
 
 
-def command(prepared: Prepared) -> str:
-    """Asks the same again: what has landed is not measured twice."""
-    asked, defaults = prepared.sweep, sweeps.Sweep.model_validate({})
-    words = ["quantfarm", "sweep", "--model", asked.model]
-    for name in ("quants", "devices", "tags", "runtimes"):
-        if given := getattr(asked, name):
-            words += [f"--{name}", ",".join(given)]
-    for name in ("suite", "launches", "text", "limit_s", "priority", "notes"):
-        if (given := getattr(asked, name)) != getattr(defaults, name):
-            words += [f"--{name.replace('_', '-')}", str(given)]
-    for name in sweeps.ON_COMMAND_LINE:
-        if (given := asked.common.get(name)) is not None:
-            words += [f"--{name.replace('_', '-')}", str(given)]
-    return shlex.join(words)
-
-
 def _again(prepared: Prepared) -> str:
-    more = " (its workloads of its own cannot be said in options)" if prepared.sweep.workloads else ""
-    return f"The same in a shell{more}:\n\n```\n{command(prepared)}\n```"
+    unsaid = sweeps.unsaid(prepared.sweep)
+    more = f" (what no option says is left out: {', '.join(unsaid)})" if unsaid else ""
+    return f"The same in a shell{more}:\n\n```\n{sweeps.same(prepared.sweep)}\n```"
 
 
 def end(home: Home, shelf: Shelf, prepared: Prepared) -> None:
@@ -78,8 +64,10 @@ def end(home: Home, shelf: Shelf, prepared: Prepared) -> None:
             _device(shelf, measured.of(home, name, prepared.source.name))
         except Exception as error:
             log.info("nothing to show of %s: %s", name, error)
-    text = _links(home, names) + (f"\n\n*{len(names) - DEVICES} more devices.*" if len(names) > DEVICES else "")
-    shelf.markdown("sweep-again", "\n\n".join(part for part in (text.strip(), _again(prepared)) if part))
+    parts = [_links(home, prepared.source.name, names)]
+    parts += [f"*{len(names) - DEVICES} more devices.*"] if len(names) > DEVICES else []
+    text = "\n\n".join(part for part in (*parts, _again(prepared)) if part)
+    shelf.markdown("sweep-again", text, "where to look, and the command that asks the same")
 
 
 def _device(shelf: Shelf, found: Sequence[Candidate]) -> None:
@@ -87,7 +75,8 @@ def _device(shelf: Shelf, found: Sequence[Candidate]) -> None:
     made = decide.recommend(found)
     simulated = first.simulated
     where = f"{first.model} on {first.device}{' (simulated)' if simulated else ''}"
-    lines = [f"## {where}", made.reason, made.why_not_runner_up, *made.remarks]
+    second = f"Runner-up {made.runner_up.name}: {made.why_not_runner_up}" if made.runner_up else ""
+    lines = [f"## {where}", made.reason, second, *made.remarks]
     lines += [f"- not {candidate.name}: {why}" for candidate, why in made.excluded]
     if made.reproduce:
         lines.append(f"Measure it again:\n\n```\n{made.reproduce}\n```")
@@ -101,10 +90,14 @@ def _device(shelf: Shelf, found: Sequence[Candidate]) -> None:
                 shelf.svg(f"{kind}-{first.device}-{first.model}", draw(found), where)
 
 
-def _links(home: Home, devices: Sequence[str]) -> str:
-    """Into the dashboard, where `quantfarm up` runs one."""
-    found = state.read(home)
-    if not found or not state.runs(found):
+def _links(home: Home, model: str, devices: Sequence[str]) -> str:
+    """Into the dashboard, where `quantfarm up` runs one: a line for each device, each view as anybody can reopen it."""
+    if not (base := state.url(home, "dashboard")):
         return ""
-    urls = [part.get("url") for part in found.get("parts", []) if part.get("name") == "dashboard"]
-    return f"In the [dashboard]({urls[0]}): {', '.join(devices[:DEVICES])}." if urls and urls[0] else ""
+    lines = [f"- {name}: {_views(base, model, name)}" for name in devices[:DEVICES]]
+    return "\n".join([f"### In the [dashboard]({links.view(base, 'overview')})", "", *lines])
+
+
+def _views(base: str, model: str, device: str) -> str:
+    told = {title: links.view(base, view, device=device, model=model) for view, title in VIEWS.items()}
+    return " · ".join(f"[{title}]({url})" for title, url in told.items())

@@ -16,6 +16,7 @@ from flows.night_measuring import Measuring, alone, asked
 from flows.progress import tell
 from flows.stopping import Stopped
 from flows.sweep import sweep
+from flows.up import state
 from quantfarm.errors import FarmError
 from quantfarm.nightly import page
 from quantfarm.nightly.verdicts import NightReport
@@ -96,5 +97,5 @@ def _tell(home: Home, report: NightReport, say: Callable[[str], None]) -> None:
     link = f"[This run]({url}) · " if url else ""
     text = page.markdown(report, f"{link}`quantfarm nightly history SERIES` shows the nights of a series.")
     artifacts.markdown("nightly", text, page.line(report))
-    for sent in alert(home, report, Links(run=url)):
+    for sent in alert(home, report, Links(run=url, dashboard=state.url(home, "dashboard"))):
         say(sent.line)

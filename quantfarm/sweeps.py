@@ -5,16 +5,23 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from quantfarm import profiles, suites
+from quantfarm import axes, profiles, suites
 from quantfarm.errors import UsageError, unknown
 from quantfarm.nouns import Scalar
 
 #: Parameters of `common` that have an option of their own.
 ON_COMMAND_LINE = ("n_chunks", "threads", "n_prompt", "n_gen", "n_depth")
+#: Fields of a request that the command line has an option for, besides `model`, `axes` and `common`.
+OPTIONS = (
+    *("quants", "devices", "tags", "runtimes", "suite", "launches", "text", "calibration", "tasks", "tasks_dir"),
+    *("n_shot", "limit", "build_on", "limit_s", "priority", "notes", "fresh"),
+)
+#: Of these, what says nothing of how one of its variants was measured on one device.
+OF_THE_SWEEP = ("tags", "build_on", "priority", "notes")
 #: Empty, or the date of a night.
 NIGHT = r"^(\d{4}-\d{2}-\d{2})?$"
 DEFAULT_QUANTS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
@@ -88,23 +95,42 @@ def command(sweep: Sweep, quant: str, device: str) -> str:
 
     Workloads of a sweep file cannot be said in options: it then measures the suite's.
     """
-    options: dict[str, object] = {
-        "--model": sweep.model,
-        "--quants": quant,
-        "--devices": device,
-        "--runtimes": ",".join(sweep.runtimes) or None,
-        "--suite": sweep.suite,
-        "--launches": sweep.wanted_launches,
-        "--text": sweep.text,
-        "--calibration": sweep.calibration,
-        "--tasks": ",".join(sweep.tasks) or None,
-        "--tasks-dir": sweep.tasks_dir,
-        "--n-shot": sweep.n_shot or None,
-        "--limit": sweep.limit,
-    }
-    options |= {f"--{key.replace('_', '-')}": sweep.common.get(key) for key in ON_COMMAND_LINE}
-    words = [word for key, value in options.items() if value is not None for word in (key, str(value))]
-    return shlex.join(["quantfarm", "sweep", *words, "--fresh"])
+    one = {"quants": (quant,), "devices": (device,), "launches": sweep.wanted_launches, "fresh": True}
+    said = {"suite": sweep.suite, **_changed(sweep), **one}
+    return _command(sweep, {name: said[name] for name in said if name not in OF_THE_SWEEP})
+
+
+def same(sweep: Sweep) -> str:
+    """The command that asks the same again, but for what `unsaid` names: what has landed is not measured twice."""
+    return _command(sweep, _changed(sweep))
+
+
+def unsaid(sweep: Sweep) -> list[str]:
+    """What of a request no option of the command line says."""
+    fields = [name for name in _changed(sweep) if name not in (*OPTIONS, "model", "axes", "common")]
+    return fields + [f"common.{name}" for name in sweep.common if name not in ON_COMMAND_LINE]
+
+
+def _changed(sweep: Sweep) -> dict[str, Any]:
+    """Fields that are not as they are where nobody says anything."""
+    usual = Sweep.model_validate({})
+    given = {name: getattr(sweep, name) for name in Sweep.model_fields}
+    return {name: value for name, value in given.items() if value != getattr(usual, name)}
+
+
+def _command(sweep: Sweep, said: Mapping[str, Any]) -> str:
+    options = [(name, said[name]) for name in OPTIONS if name in said]
+    options += [(name, sweep.common[name]) for name in ON_COMMAND_LINE if sweep.common.get(name) is not None]
+    options += [("axis", f"{name}={_text(values)}") for name, values in axes.checked(sweep.axes).items()]
+    words = ["quantfarm", "sweep", "--model", sweep.model]
+    for name, value in options:
+        option = f"--{name.replace('_', '-')}"
+        words += [option] if value is True else [option, _text(value)]
+    return shlex.join(words)
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, cast("tuple[object, ...]", value))) if isinstance(value, tuple) else str(value)
 
 
 def request(content: Mapping[str, Any], where: str) -> Sweep:

@@ -39,7 +39,7 @@ def test_a_regression_is_told_with_all_that_a_person_needs_to_judge_it():
         f"quantfarm nightly bisect {key().id}",
         f"quantfarm nightly history {key().id}",
         LINKS.run,
-        LINKS.dashboard,
+        f"{LINKS.dashboard}/history?series={key().id}",
     ):
         assert part in text
 
@@ -92,8 +92,8 @@ def test_names_are_data_in_slack():
     assert "<!channel>" not in said
     assert "<http://evil" not in said
     assert "&lt;!channel&gt; &lt;http://evil|x&gt; &amp;" in said
-    # Two links of our own, and no other pointed bracket.
-    assert said.count("<") == said.count(">") == 2
+    # Three links of our own, and no other pointed bracket.
+    assert said.count("<") == said.count(">") == 3
     # A name in code does not end the code.
     section = payload["blocks"][1]["text"]["text"]
     plain = "&lt;!channel&gt; &lt;http://evil|x&gt; &amp; 'rm' *b* Bcc: all@example.org [31m"
@@ -133,6 +133,7 @@ def test_the_body_for_programs_is_plain_json():
     assert row["id"] == key().id
     assert row["bisect"] == f"quantfarm nightly bisect {key().id}"
     assert row["series"]["device"] == "desk"
+    assert row["link"] == f"{LINKS.dashboard}/history?series={key().id}"
 
 
 def test_the_same_news_of_the_same_night_has_the_same_digest():

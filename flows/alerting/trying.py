@@ -42,11 +42,8 @@ def good(tried: Sequence[Sent]) -> bool:
 
 def _server_of_up(home: Home) -> None:
     """Where nothing names a server, the one that `quantfarm up` runs gets the event."""
-    found = state.read(home)
-    if os.environ.get("PREFECT_API_URL") or not found or not state.runs(found):
-        return
-    if url := next((str(one.get("url") or "") for one in found.get("parts") or [] if one.get("name") == "server"), ""):
-        os.environ["PREFECT_API_URL"] = f"{url.removesuffix('/api')}/api"
+    if not os.environ.get("PREFECT_API_URL") and (url := state.api(home)):
+        os.environ["PREFECT_API_URL"] = url
 
 
 def _try(home: Home, sink: Sink, message: Message, *, alone: bool) -> Sent:

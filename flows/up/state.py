@@ -48,6 +48,19 @@ def runs(found: dict[str, Any] | None) -> bool:
     return bool(found) and processes.alive(str(found.get("mark") or "0-0"))
 
 
+def url(home: Home, part: str) -> str:
+    """Where a part of the running farm is; empty where `quantfarm up` does not run, or runs no such part."""
+    found = read(home)
+    parts = (found or {}).get("parts") or [] if runs(found) else []
+    return next((str(one.get("url") or "") for one in parts if one.get("name") == part), "")
+
+
+def api(home: Home) -> str:
+    """The API of the running farm's server; empty where none runs."""
+    page = url(home, "server")
+    return page and f"{page.removesuffix('/')}/api"
+
+
 @contextmanager
 def only_one(home: Home) -> Iterator[None]:
     """Holds the home's lock. Raises UsageError where another `quantfarm up` has it: which."""

@@ -8,13 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from quantfarm.nightly import words
-from quantfarm.nightly.telling import LISTED, ROWS, Item, by_device
+from quantfarm.nightly.telling import LISTED, ROWS, Item, Links, by_device
 
 #: The longest text in a body: a command that reproduces must be whole.
 LONGEST = 2000
 
 
-def rows(items: Iterable[Item]) -> list[dict[str, Any]]:
+def rows(items: Iterable[Item], links: Links) -> list[dict[str, Any]]:
     """Verdicts for programs: numbers as numbers, texts bounded, nothing that JSON does not know."""
     return [
         {
@@ -23,6 +23,7 @@ def rows(items: Iterable[Item]) -> list[dict[str, Any]]:
             "name": words.clean(one.verdict.series.name),
             "told_now": words.clean(one.remark),
             "bisect": f"quantfarm nightly bisect {one.verdict.series.id}" if words.build_changed(one.verdict) else "",
+            "link": words.clean(links.history(one.verdict.series.id)),
         }
         for one in items
     ]

@@ -90,7 +90,7 @@ def _headline(regressions: Sequence[Item], silent: Sequence[Item]) -> str:
 
 def _text(report: NightReport, links: Links, regressions: Sequence[Item], silent: Sequence[Item], left_out: str) -> str:
     parts = [f"Night of {words.clean(report.night, 40)}: {_counted(regressions, silent)}.{others(report)}"]
-    parts += [f"{number}. {regression(one)}" for number, one in enumerate(regressions[:TOLD], 1)]
+    parts += [f"{number}. {regression(one, links)}" for number, one in enumerate(regressions[:TOLD], 1)]
     if len(regressions) > TOLD:
         parts.append(f"And {len(regressions) - TOLD} more: quantfarm nightly alerts")
     parts += silences(silent)
@@ -108,11 +108,12 @@ def others(report: NightReport) -> str:
     return f" Of the other series: {', '.join(f'{n} {kind}' for kind, n in sorted(counts.items()))}." if counts else ""
 
 
-def regression(item: Item) -> str:
+def regression(item: Item, links: Links) -> str:
     """What a person needs to judge a regression, and the commands to go on with."""
     verdict = item.verdict
     lines = [words.series(verdict), f"   {words.change(verdict)}"]
-    lines += [f"   {name + ':':<18}{value}" for name, value in facts(item)]
+    seen = [("in the dashboard", words.clean(url))] if (url := links.history(verdict.series.id)) else []
+    lines += [f"   {name + ':':<18}{value}" for name, value in [*facts(item), *seen]]
     return "\n".join(lines)
 
 
@@ -185,9 +186,9 @@ def _body(
         "digest": known,
         "subject": subject,
         "text": text,
-        "regressions": bodies.rows(regressions[:ROWS]),
+        "regressions": bodies.rows(regressions[:ROWS], links),
         "no_data": bodies.silences(silent),
-        "improvements": bodies.rows(Item(verdict=one) for one in report.improvements[:LISTED]),
+        "improvements": bodies.rows((Item(verdict=one) for one in report.improvements[:LISTED]), links),
         "counts": dict(report.counts),
         "left_out": left_out,
         "links": {name: words.clean(link) for name, link in asdict(links).items()},

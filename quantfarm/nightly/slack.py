@@ -11,7 +11,7 @@ from typing import Any
 from quantfarm.nightly import message as night
 from quantfarm.nightly import words
 from quantfarm.nightly.message import Message
-from quantfarm.nightly.telling import TOLD, Item
+from quantfarm.nightly.telling import TOLD, Item, Links
 
 #: Slack's limits: characters of a header and of a section, blocks of a message.
 HEADER, SECTION, BLOCKS = 150, 3000, 50
@@ -40,7 +40,7 @@ def blocks(message: Message) -> list[dict[str, Any]]:
     header = {"type": "header", "text": {"type": "plain_text", "text": plain, "emoji": False}}
     if message.test:
         return [header, _section(escape(message.text))]
-    told = [_section(_regression(one)) for one in message.regressions[:TOLD]]
+    told = [_section(_regression(one, message.links)) for one in message.regressions[:TOLD]]
     if more := len(message.regressions) - len(told):
         told.append(_section(f"And {more} more: {code('quantfarm nightly alerts')}"))
     told += [_section(escape(one)) for one in night.silences(message.silent)]
@@ -54,12 +54,13 @@ def blocks(message: Message) -> list[dict[str, Any]]:
     return [header, *told][: BLOCKS - 1]
 
 
-def _regression(item: Item) -> str:
+def _regression(item: Item, links: Links) -> str:
     verdict = item.verdict
     known = dict(night.facts(item))
     commands = dict(night.commands(verdict))
     lines = [f"*{_flat(words.series(verdict))}*", escape(words.change(verdict))]
     lines += [f"{name}: {code(value) if name in commands else escape(value)}" for name, value in known.items()]
+    lines += [link(url, "in the dashboard")] if (url := links.history(verdict.series.id)) else []
     return "\n".join(lines)
 
 

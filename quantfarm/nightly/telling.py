@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from quantfarm import links
 from quantfarm.nightly.verdicts import Verdict
 
 #: More regressions than this are counted instead of told one by one; a list of commands longer than this is no help.
@@ -22,6 +23,10 @@ class Links:
 
     run: str = ""
     dashboard: str = ""
+
+    def history(self, series: str) -> str:
+        """Where the dashboard shows the nights of a series (its id); empty without a dashboard."""
+        return links.view(self.dashboard, "history", series=series) if self.dashboard else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
