@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from quantfarm import tables
 from quantfarm.errors import FarmError
@@ -132,6 +132,17 @@ class Agent(Protocol):
 
     def close(self) -> None:
         """Lets go of every connection; the agent may be used again."""
+        ...
+
+
+@runtime_checkable
+class Forwards(Protocol):
+    """An agent by which one can talk to what listens on the device's loopback."""
+
+    def forward(self, port: int, local: int = 0) -> AbstractContextManager[int]:
+        """A port of the device as a port of this machine's loopback: `local`, or a free one for 0.
+
+        Raises AgentError (stage "forward"), also where `local` is taken."""
         ...
 
 

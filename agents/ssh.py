@@ -8,6 +8,8 @@ and those of agents/shell.py (`folder`, `beat_s`, `silence_s`). No password is a
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from agents import Unreachable, ssh_config, ssh_login
 from agents.shell import ShellAgent
@@ -30,3 +32,10 @@ class SshAgent(ShellAgent):
                     raise Unreachable(f"{error} ({tries} tries)") from error
                 time.sleep(BACK_OFF_S[min(attempt, len(BACK_OFF_S)) - 1])
         raise AssertionError("unreachable")
+
+    @contextmanager
+    def forward(self, port: int, local: int = 0) -> Iterator[int]:
+        way = self.transport()
+        assert isinstance(way, SshTransport)
+        with way.forward(port, local) as here:
+            yield here

@@ -7,13 +7,13 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import paramiko
 
-from agents import AgentError, Progress, Vanished
+from agents import AgentError, Progress, Vanished, ssh_forward
 from agents.transport import Tail
 
 #: How often a quiet connection is asked whether it lives, and how long it may take to answer. Seconds.
@@ -80,6 +80,10 @@ class SshTransport:
         except GONE as error:
             raise Vanished(f"{self._device} went away before the command began: {error}") from error
         return SshChannel(channel, self.hear)
+
+    def forward(self, port: int, local: int) -> AbstractContextManager[int]:
+        """As of `agents.Forwards`."""
+        return ssh_forward.forwarded(self._transport, port, local, self._device)
 
     @contextmanager
     def _files(self) -> Iterator[paramiko.SFTPClient]:

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from quantfarm.errors import FarmError
 
-#: Each verb is the function of its name in the module of its name; a group is a module with an `app`.
+#: Each verb is the function of its name in the module of its name (- is _); a group is a module with an `app`.
 VERBS = (
     *("plan", "sweep", "fits", "ask", "ratings", "results", "pareto", "recommend", "report", "doctor"),
-    *("serve", "up", "dashboard"),
+    *("chat-server", "serve", "up", "dashboard"),
 )
 GROUPS = ("toolchain", "db", "agent", "device", "nightly")
 
@@ -34,11 +34,12 @@ def quantfarm() -> None:
 def add(names: Iterable[str]) -> None:
     """Import the modules of these verbs and groups, and make them known."""
     for name in names:
-        module = importlib.import_module(f"cli.{name}")
+        plain = name.replace("-", "_")
+        module = importlib.import_module(f"cli.{plain}")
         if name in GROUPS:
             app.add_typer(module.app, name=name)
         else:
-            app.command(name=name)(getattr(module, name))
+            app.command(name=name)(getattr(module, plain))
 
 
 def main() -> None:

@@ -45,8 +45,8 @@ class Wish:
         asked = {"model": self.model, "quants": self.variants, "devices": self.devices, "runtimes": self.runtimes}
         return sweeps.request({key: value for key, value in asked.items() if value}, "the command line")
 
-    def settings(self) -> Mapping[str, Scalar]:
-        """Of the workload."""
+    def settings(self, profile: DeviceProfile) -> Mapping[str, Scalar]:
+        """Of the workload on a device."""
         raise NotImplementedError
 
 
@@ -59,7 +59,8 @@ class Question(Wish):
     prompts: Sequence[str]
     manner: Manner = field(default_factory=Manner)
 
-    def settings(self) -> Mapping[str, Scalar]:
+    def settings(self, profile: DeviceProfile) -> Mapping[str, Scalar]:
+        del profile
         manner = self.manner
         return {"n_gen": manner.n_gen, "temperature": manner.temperature, "seed": manner.seed, "chat": manner.chat}
 
@@ -135,7 +136,7 @@ def _waits(who: str, stopped: Callable[[], bool]) -> None:
 
 def _asked(profile: DeviceProfile, variant: Variant, artifact: Artifact, wish: Wish) -> Asked:
     by = under(profile, variant, wish)
-    settings = {**CONTEXT, **wish.settings(), "threads": wish.threads or profile.cores}
+    settings = {**CONTEXT, **wish.settings(profile), "threads": wish.threads or profile.cores}
     cell = Cell(
         profile=profile,
         variant=variant,
