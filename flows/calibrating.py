@@ -59,12 +59,12 @@ def imatrix(home: Home, host: Agent, recipe: Recipe, source: Path, text: Path, s
         return artifact
 
 
-def check(host: Agent, source: Path, text: Path, called: str) -> None:
-    """Has the calibration text tokens enough for the model? Raises UsageError with how many it has.
+def check(host: Agent, source: Path, text: Path, called: str, needed: int) -> None:
+    """Has the calibration text so many tokens of the model? Raises UsageError with how many it has.
 
     `source`: its GGUF, on this machine; `called`: how the user knows the text.
     """
-    command = Imatrix().count({"source": str(source), "calibration": str(text)})
+    command = Imatrix().count({"source": str(source), "calibration": str(text)}, needed)
     try:
         run_step(host, command, events.parse, "counting the calibration text's tokens")
     except MakeError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 from agents import Agent, agent
 from flows import building_host, calibrating, devices, environments, make, sources, texts
 from flows.sources import Files
-from quantfarm import planning, variants
+from quantfarm import calibration, planning, variants
 from quantfarm.nouns import Plan
 from quantfarm.planning import Texts
 from quantfarm.sweeps import Sweep
@@ -88,13 +88,17 @@ def check(home: Home, sweep: Sweep) -> None:
         made = plan(home, sweep)
         if file := sources.file_of(sweep.model):
             make.check_text(_host(home), made, file, texts.keep(home, texts.read(sweep)), texts.name(sweep))
-            _check_calibration(home, sweep, file, learnt)
+        _check_calibration(home, sweep, sources.describe(sweep.model), sources.file_of(sweep.model), learnt)
 
 
-def _check_calibration(home: Home, sweep: Sweep, gguf: Path, learnt: bytes | None) -> None:
-    """Raises UsageError for a calibration text that has too few tokens for the model."""
+def _check_calibration(home: Home, sweep: Sweep, source: Source, gguf: Path | None, learnt: bytes | None) -> None:
+    """Raises UsageError for a calibration text that has too few tokens for the model; they are counted where its
+    GGUF is there."""
     if learnt:
-        calibrating.check(_host(home), gguf, texts.keep(home, learnt), texts.calibration_name(sweep))
+        needed, called = variants.calibration_tokens(sweep, source.shape), texts.calibration_name(sweep)
+        calibration.check_length(learnt, called, needed)
+        if gguf:
+            calibrating.check(_host(home), gguf, texts.keep(home, learnt), called, needed)
 
 
 def new_id() -> str:
@@ -117,7 +121,7 @@ def prepare(home: Home, sweep: Sweep, sweep_id: str = "") -> Prepared:
     kept = texts.keep(home, text)
     if files.gguf:
         make.check_text(_host(home), made, files.gguf, kept, texts.name(sweep))
-        _check_calibration(home, sweep, files.gguf, learnt)
+    _check_calibration(home, sweep, source, files.gguf, learnt)
     return Prepared(
         id=sweep_id or new_id(),
         sweep=sweep,

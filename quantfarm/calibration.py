@@ -57,20 +57,21 @@ def check(calibration: bytes, called: str, evaluation: bytes, measured: str) -> 
     measured on. `called`, `measured`: how the user knows the two.
     """
     text = decoded(calibration, called)
-    if len(calibration) < NEEDED_TOKENS:  # no tokenizer makes more tokens than there are bytes
-        raise too_short(called, f"{len(text):,} characters")
+    check_length(calibration, called)
     if hashlib.sha256(calibration).digest() == hashlib.sha256(evaluation).digest():
         raise UsageError(f"the calibration text {called} is the text that quality is measured on. {WHAT_TO_DO}")
     if found := overlap(text, evaluation.decode("utf-8", errors="replace")):
         raise UsageError(_message(found, called, measured))
 
 
-def too_short(called: str, has: str) -> UsageError:
-    """`has`: what there is of it, in tokens or characters."""
-    return UsageError(
-        f"the calibration text {called} has {has}, and {NEEDED_TOKENS:,} tokens are needed "
-        f"({LEAST_CHUNKS} chunks of {CHUNK}; about {NEEDED_TOKENS * CHARACTERS_EACH:,} characters)"
-    )
+def check_length(calibration: bytes, called: str, needed: int = NEEDED_TOKENS) -> None:
+    """Raises UsageError for a text that cannot have so many tokens: no tokenizer makes more than there are bytes."""
+    if len(calibration) < needed:
+        has = f"{len(decoded(calibration, called)):,} characters"
+        raise UsageError(
+            f"the calibration text {called} has {has}, and {needed:,} tokens are needed "
+            f"(about {needed * CHARACTERS_EACH:,} characters)"
+        )
 
 
 def _message(found: Overlap, called: str, measured: str) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from quantfarm.calibration import NEEDED_TOKENS
 from quantfarm.errors import UsageError
 from quantfarm.nouns import Recipe, Scalar, Variant, parameters
-from quantfarm.quantizers import AS_IS, Quantizer, asked
+from quantfarm.quantizers import AS_IS, Learner, Quantizer, asked
 from quantfarm.quantizers.gguf import WITH_IMATRIX
 from quantfarm.sweeps import DEFAULT_QUANTS, Sweep
 
@@ -97,6 +98,12 @@ def calibrated(sweep: Sweep) -> bool:
         made_by.needs(Recipe(source="", quantizer=made_by.name, quant=quant, options=parameters(options)))
         for made_by, quant, options in made(sweep)
     )
+
+
+def calibration_tokens(sweep: Sweep, shape: Mapping[str, Any]) -> int:
+    """How many tokens the calibration text needs, for the one that reads most of it. Raises UsageError."""
+    read = [one.tokens(options, shape) for one, _, options in made(sweep) if isinstance(one, Learner)]
+    return max(NEEDED_TOKENS, *read, 0)
 
 
 def sources(sweep: Sweep) -> dict[str, bool]:

@@ -15,11 +15,15 @@ import gguf
 import numpy as np
 import pytest
 
+from flows.prepare import check
 from quantfarm import calibration, quantizers, toolchain
 from quantfarm.errors import FarmError, UsageError
 from quantfarm.nouns import Recipe, Scalar, Trace, parameters
 from quantfarm.quantizers.gguf import WITH_IMATRIX, Gguf
 from quantfarm.quantizers.imatrix import Imatrix, recipe_for
+from quantfarm.sweeps import request
+from quantfarm.variants import calibration_tokens
+from storage.home import Home
 from tests import tiny_moe
 from tests.gguf_runner import error_of, finish
 
@@ -158,6 +162,32 @@ def test_a_text_with_too_few_tokens_is_refused_with_both_numbers(reference: Path
         assert re.search(r"the calibration text has \d,\d{3} tokens", said)
         assert f"{calibration.NEEDED_TOKENS:,} are needed" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["short.txt"]
+
+
+@pytest.mark.parametrize(
+    ("quants", "needed"),
+    [
+        (("Q4_K_M+imatrix",), calibration.NEEDED_TOKENS),
+        (("AWQ", "Q4_K_M+imatrix"), 128 * 512),
+        (("GPTQ+samples=32+length=100", "AWQ+samples=16+length=4000"), 16 * 2048),
+        (("AWQ+samples=2",), calibration.NEEDED_TOKENS),
+    ],
+)
+def test_the_text_must_do_for_the_one_that_reads_most_of_it(quants: tuple[str, ...], needed: int) -> None:
+    asked = request({"quants": quants}, "a test")
+    assert calibration_tokens(asked, {"n_ctx_train": 2048}) == needed
+
+
+def test_a_text_that_is_too_short_for_awq_is_refused_before_anything_is_made(
+    home: Path, text: Path, tmp_path: Path
+) -> None:
+    short = tmp_path / "short.txt"
+    for size, said in ((20_000, "20,000 characters, and 32,768 tokens"), (60_000, "tokens, and 32,768 are needed")):
+        short.write_bytes(text.read_bytes()[:size])
+        asked = request({"quants": ["AWQ+samples=64"], "calibration": str(short), "suite": "quality"}, "a test")
+        with pytest.raises(UsageError, match=said):
+            check(Home(home), asked)
+    assert not (home / "artifacts").exists()
 
 
 def test_closing_stdin_ends_it_and_leaves_nothing(reference: Path, text: Path, tmp_path: Path) -> None:

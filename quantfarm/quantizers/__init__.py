@@ -79,6 +79,15 @@ class Checked(Protocol):
         ...
 
 
+@runtime_checkable
+class Learner(Protocol):
+    """A quantizer whose options say how much of a calibration text it reads."""
+
+    def tokens(self, options: Mapping[str, Scalar], shape: Mapping[str, Any]) -> int:
+        """Of a model of that shape (`n_ctx_train` …), at the least."""
+        ...
+
+
 def quantizer(name: str) -> Quantizer:
     """Raises UsageError for an unknown name."""
     return tables.load(TABLE, name, "quantizer")()

@@ -27,5 +27,10 @@ class LlmCompressor(FolderQuantizer):
     )
     learns = True
 
+    def tokens(self, options: Mapping[str, Scalar], shape: Mapping[str, Any]) -> int:
+        """No passage is longer than what the model was trained on."""
+        samples, length = (int(str(options.get(name, self.options[name]))) for name in ("samples", "length"))
+        return samples * min(length, int(shape.get("n_ctx_train") or length))
+
     def obstacle(self, facts: Mapping[str, Any]) -> str:
         return architectures.obstacle(facts, self.packages(), self.name.upper())

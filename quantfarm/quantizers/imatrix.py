@@ -65,12 +65,12 @@ class Imatrix:
         chunks = dict(recipe.options)["chunks"]
         return self._runner({"source": files["source"], "out": out, "chunks": chunks}, files)
 
-    def count(self, files: Mapping[str, str]) -> Sequence[str]:
-        """The command that fails where the calibration text has too few tokens for the model `source`."""
-        return self._runner({"kind": "tokens", "source": files["source"]}, files)
+    def count(self, files: Mapping[str, str], needed: int = NEEDED_TOKENS) -> Sequence[str]:
+        """The command that fails where the calibration text has fewer tokens of the model `source`."""
+        return self._runner({"kind": "tokens", "source": files["source"], "needed_tokens": needed}, files)
 
     def _runner(self, asked: Mapping[str, Any], files: Mapping[str, str]) -> Sequence[str]:
-        request = {**asked, "calibration": files["calibration"], "needed_tokens": NEEDED_TOKENS}
+        request = {"needed_tokens": NEEDED_TOKENS, **asked, "calibration": files["calibration"]}
         python, runner = files.get("python") or sys.executable, files.get("runner") or str(self.runner)
         return [python, "-P", runner, "--request", json.dumps(request, sort_keys=True)]
 
