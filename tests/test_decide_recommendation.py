@@ -160,3 +160,15 @@ def test_few_launches_and_remarks_on_figures_are_passed_on() -> None:
 
 def test_no_candidates_at_all_is_said() -> None:
     assert recommend([]).reason.startswith("Nothing can be recommended: no candidate has")
+
+
+def test_who_asks_for_speed_gets_it_or_hears_what_it_would_take() -> None:
+    fast = recommend(seven(), min_speed=1200)
+    assert chosen(fast) == "Q4_K_M" and "at least 1200 tok/s and quality of at least 0.95" in fast.reason
+    assert ("Q8_0", "decodes 1000 tok/s, 1200 asked for") in [(c.variant, why) for c, why in fast.excluded]
+    none = recommend(seven(), min_speed=1350)
+    assert none.chosen is None
+    assert none.reason == (
+        "Nothing measured satisfies the wishes: speed of at least 1350 tok/s removes 5 of 7 and quality of at least "
+        "0.95 removes 2 of 7. It would take 1300 tok/s (Q4_K_M) or a minimum quality of 0.937 (Q3_K_M)."
+    )

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from quantfarm.candidates import Candidate
 from quantfarm.statistics.dominance import MEMORY_MARGIN, SPEED_MARGIN, kernel
 from quantfarm.statistics.frontier import Frontier, pareto
-from quantfarm.statistics.summary import summarise
+from quantfarm.statistics.paired import Answers
+from quantfarm.statistics.summary import Summary, summarise
 
 TOKENS = 255
 
@@ -281,3 +282,42 @@ def test_a_large_group_is_thinned_without_changing_who_is_on_the_frontier(monkey
     whole = pareto(group, draws=200)
     assert names(thinned) == names(whole)
     assert chances(thinned) == pytest.approx(chances(whole), abs=0.02)
+
+
+def answering(name: str, speed: float, right: Sequence[bool], low: float = 0.0) -> Candidate:
+    """One with a task's accuracy and, document by document, which answers were right."""
+    share = 100 * sum(right) / len(right)
+    c = candidate(name, speed)
+    accuracy = Summary(value=share, mad=0.0, n=len(right), low=share - low, high=share + low)
+    items = {"acc_arc": Answers(right={f"doc{i}": one for i, one in enumerate(right)}, groups={})}
+    return dataclasses.replace(c, figures={**c.figures, "acc_arc": accuracy}, items=items)
+
+
+def test_accuracy_can_be_the_quality_and_is_compared_on_the_same_documents() -> None:
+    text = np.random.default_rng(2).random(400) < 0.6
+    worse = text.copy()
+    worse[np.flatnonzero(text)[:25]] = False  # 25 of 400 that the other has right: clear when paired
+    frontier = pareto([answering("good", 100, list(text)), answering("worse", 100, list(worse))], quality="acc_arc")
+    assert names(frontier) == {"good"} and chances(frontier)["worse"] < 0.05
+
+
+def test_a_difference_in_accuracy_that_chance_explains_does_not_count() -> None:
+    random = np.random.default_rng(3)
+    a, b = random.random(200) < 0.6, random.random(200) < 0.6
+    frontier = pareto([answering("a", 100, list(a)), answering("b", 130, list(b))], quality="acc_arc")
+    assert "b" in names(frontier) and not frontier.standings[0].certain
+
+
+def test_accuracies_of_other_documents_are_not_compared() -> None:
+    some = [answering(n, 100, [True, False] * 20) for n in "ab"]
+    frontier = pareto([*some, answering("c", 100, [True] * 10)], quality="acc_arc")
+    assert [(c.variant, why) for c, why in frontier.left_out] == [
+        ("c", "its acc_arc is of other documents (10) than the others' (40)")
+    ]
+
+
+def test_accuracies_without_their_answers_stand_with_their_intervals_and_none_right_is_a_value() -> None:
+    group = [answering("a", 100, [False] * 8, 20.0), answering("b", 100, [True] * 8, 1.0)]
+    group = [dataclasses.replace(c, items={}) for c in group]
+    frontier = pareto(group, quality="acc_arc")
+    assert names(frontier) == {"b"} and not frontier.left_out

@@ -1,9 +1,9 @@
 """What a device should run, of what was measured on it, with the reason.
 
-Policy (docs/decisions/0005-what-we-recommend.md): of the candidates that fit the memory allowed and whose
-quality, PPL(F16) ÷ PPL(variant), is at least the one asked for, those on the Pareto frontier; of these the
-fastest to decode. Within the 2 % margin of speed, the one with less memory; within its 1 % margin, the
-better quality. When nothing satisfies both wishes, nothing is recommended: the sentence says which wish
+Policy (docs/decisions/0005-what-we-recommend.md): of the candidates that fit the memory allowed, decode as fast as is
+asked and whose quality, PPL(F16) ÷ PPL(variant), is at least the one asked for, those on the Pareto frontier; of
+these the fastest to decode. Within the 2 % margin of speed, the one with less memory; within its 1 % margin, the
+better quality. When nothing satisfies all wishes, nothing is recommended: the sentence says which wish
 removed what, and what would satisfy it.
 """
 
@@ -11,25 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quantfarm.candidates import Candidate
 from quantfarm.decide import wording
+from quantfarm.decide.wishes import MIN_QUALITY, Wishes
 from quantfarm.statistics.dominance import MEMORY_MARGIN, SPEED_MARGIN
 from quantfarm.statistics.frontier import Frontier, Standing, pareto
 from quantfarm.statistics.increase import base_of, increase
 from quantfarm.statistics.resample import MEMORY, SPEED, key
-
-#: Within about 5 % of the unquantized model's perplexity.
-MIN_QUALITY = 0.95
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """`max_ram_mib` None: not limited. `min_quality` as PPL(F16) ÷ PPL(variant); 0: whatever it is."""
-
-    max_ram_mib: float | None = None
-    min_quality: float = MIN_QUALITY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +40,7 @@ class Recommendation:
     certain: bool = False
     remarks: tuple[str, ...] = ()
     reproduce: str = ""
-    wishes: Wishes = Wishes()
+    wishes: Wishes = field(default_factory=Wishes)
 
 
 def recommend(
@@ -58,11 +48,12 @@ def recommend(
     *,
     max_ram_mib: float | None = None,
     min_quality: float = MIN_QUALITY,
+    min_speed: float = 0.0,
     draws: int = 2000,
     seed: int = 0,
 ) -> Recommendation:
     """The default for one device and model. Raises ValueError for candidates of several."""
-    wishes = Wishes(max_ram_mib=max_ram_mib, min_quality=min_quality)
+    wishes = Wishes(max_ram_mib=max_ram_mib, min_quality=min_quality, min_speed=min_speed)
     frontier = pareto(candidates, draws=draws, seed=seed)
     quality = {key(c): _quality(c, candidates) for c in candidates}
     against = {key(c): why for c, why in frontier.left_out}
@@ -86,10 +77,12 @@ def _quality(candidate: Candidate, candidates: Sequence[Candidate]) -> float | N
 
 def _unmet(candidate: Candidate, quality: float | None, wishes: Wishes) -> str:
     """Which wish a comparable candidate fails; empty when none."""
-    memory = candidate.figures[MEMORY].value
+    memory, speed = candidate.figures[MEMORY].value, candidate.figures[SPEED].value
     reasons: list[str] = []
-    if wishes.max_ram_mib is not None and memory > wishes.max_ram_mib:
+    if wishes.max_ram_mib is not None and not wishes.small(memory):
         reasons.append(wording.too_large(memory, wishes.max_ram_mib))
+    if not wishes.fast(speed):
+        reasons.append(wording.too_slow(speed, wishes.min_speed))
     if wishes.min_quality > 0 and quality is None:
         reasons.append("its quality cannot be told: no perplexity of the unquantized model on the same text")
     elif quality is not None and quality < wishes.min_quality:
@@ -142,7 +135,7 @@ def _chosen(
     assert standing is not None  # it came from there
     return Recommendation(
         chosen=best,
-        reason=wording.reason(best, quality[key(best)], frontier, wishes.max_ram_mib, wishes.min_quality),
+        reason=wording.reason(best, quality[key(best)], frontier, wishes),
         runner_up=second,
         why_not_runner_up=wording.why_not(second, best, quality[key(second)]) if second else "",
         excluded=excluded,
@@ -169,6 +162,6 @@ def _nothing(
     wishes: Wishes,
 ) -> Recommendation:
     comparable = [s.candidate for s in frontier.standings]
-    reason = wording.nothing(comparable, [quality[key(c)] for c in comparable], wishes.max_ram_mib, wishes.min_quality)
+    reason = wording.nothing(comparable, [quality[key(c)] for c in comparable], wishes)
     excluded = tuple((c, against[key(c)]) for c in candidates)
     return Recommendation(chosen=None, reason=reason, excluded=excluded, wishes=wishes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantfarm.candidates import Candidate
+from quantfarm.decide.wishes import Wishes
 from quantfarm.report.figures import number, probability, share
 from quantfarm.statistics.dominance import MEMORY_MARGIN, SPEED_MARGIN
 from quantfarm.statistics.frontier import Frontier, Standing
@@ -13,14 +14,11 @@ from quantfarm.statistics.resample import MEMORY, SPEED
 METRICS = {SPEED: "decode speed", MEMORY: "resident memory", "ppl": "perplexity"}
 
 
-def reason(
-    best: Candidate, quality: float | None, frontier: Frontier, max_ram: float | None, min_quality: float
-) -> str:
+def reason(best: Candidate, quality: float | None, frontier: Frontier, wishes: Wishes) -> str:
     """Why this one, in one or two sentences; a simulated device is said first."""
     speed, memory = best.figures[SPEED].value, best.figures[MEMORY].value
-    wishes = _wishes(max_ram, min_quality)
     first = (
-        f"{best.name} is the fastest to decode on the Pareto frontier{wishes}: "
+        f"{best.name} is the fastest to decode on the Pareto frontier{_said(wishes)}: "
         f"{number(speed)} tok/s{_interval(best)} in {number(memory)} MiB"
     )
     if quality is not None:
@@ -35,9 +33,10 @@ def reason(
     return f"{simulated}{first}.{chance}"
 
 
-def _wishes(max_ram: float | None, min_quality: float) -> str:
-    said = [f"at most {number(max_ram)} MiB"] if max_ram is not None else []
-    said += [f"quality of at least {min_quality:g}"] if min_quality > 0 else []
+def _said(wishes: Wishes) -> str:
+    said = [f"at most {number(wishes.max_ram_mib)} MiB"] if wishes.max_ram_mib is not None else []
+    said += [f"at least {number(wishes.min_speed)} tok/s"] if wishes.min_speed > 0 else []
+    said += [f"quality of at least {wishes.min_quality:g}"] if wishes.min_quality > 0 else []
     return f" with {' and '.join(said)}" if said else ""
 
 
@@ -66,6 +65,10 @@ def too_large(memory: float, allowed: float) -> str:
     return f"needs {number(memory)} MiB, {number(allowed)} allowed"
 
 
+def too_slow(speed: float, wanted: float) -> str:
+    return f"decodes {number(speed)} tok/s, {number(wanted)} asked for"
+
+
 def too_bad(quality: float, wanted: float) -> str:
     return f"quality {quality:.3f} is below {wanted:g}"
 
@@ -79,27 +82,50 @@ def beaten(standing: Standing, frontier: Frontier) -> str:
     return f"non-dominated in only {chance} of {frontier.draws} draws"
 
 
-def nothing(
-    comparable: Sequence[Candidate], qualities: Sequence[float | None], max_ram: float | None, min_quality: float
-) -> str:
+def nothing(comparable: Sequence[Candidate], qualities: Sequence[float | None], wishes: Wishes) -> str:
     """Which wish removed what, and what would satisfy: the least that has to be given up of each."""
     if not comparable:
         return "Nothing can be recommended: no candidate has decode speed, peak memory and perplexity."
-    pairs = [(c, c.figures[MEMORY].value, q) for c, q in zip(comparable, qualities, strict=True)]
-    if min_quality > 0 and all(q is None for q in qualities):
+    if wishes.min_quality > 0 and all(q is None for q in qualities):
         return (
             "Nothing can be recommended: quality cannot be told without the unquantized model's perplexity "
             "on the same text. Measure F16 too, or ask for a minimum quality of 0."
         )
-    good = [(c, m, q) for c, m, q in pairs if min_quality <= 0 or (q is not None and q >= min_quality)]
-    small = [(c, m, q) for c, m, q in pairs if max_ram is None or m <= max_ram]
-    removed = [_removed("memory", len(pairs) - len(small), len(pairs), f"at most {number(max_ram)} MiB")]
-    removed += [_removed("quality", len(pairs) - len(good), len(pairs), f"at least {min_quality:g}")]
-    ways = [f"{number(least[1])} MiB ({least[0].name})" for least in sorted(good, key=lambda t: t[1])[:1]]
-    known = [(c, q) for c, _, q in small if q is not None]
-    ways += [f"a minimum quality of {_below(q):g} ({c.name})" for c, q in sorted(known, key=lambda t: -t[1])[:1]]
+    all_of = [_Measured(c, q) for c, q in zip(comparable, qualities, strict=True)]
+    small = [one for one in all_of if wishes.small(one.memory)]
+    fast = [one for one in all_of if wishes.fast(one.speed)]
+    good = [one for one in all_of if wishes.good(one.quality)]
+    removed = [
+        _removed("memory", len(all_of) - len(small), len(all_of), f"at most {number(wishes.max_ram_mib)} MiB"),
+        _removed("speed", len(all_of) - len(fast), len(all_of), f"at least {number(wishes.min_speed)} tok/s"),
+        _removed("quality", len(all_of) - len(good), len(all_of), f"at least {wishes.min_quality:g}"),
+    ]
+    ways = _ways(small, fast, good)
     would = f" It would take {' or '.join(ways)}." if ways else ""
     return f"Nothing measured satisfies the wishes: {' and '.join(r for r in removed if r)}.{would}"
+
+
+class _Measured:
+    """A comparable candidate's figures."""
+
+    def __init__(self, candidate: Candidate, quality: float | None) -> None:
+        self.name, self.quality = candidate.name, quality
+        self.memory, self.speed = candidate.figures[MEMORY].value, candidate.figures[SPEED].value
+
+
+def _ways(small: Sequence[_Measured], fast: Sequence[_Measured], good: Sequence[_Measured]) -> list[str]:
+    """What the best of those that satisfy the other wishes would need of each one."""
+    large = [one for one in good if one in fast]
+    slow = [one for one in small if one in good]
+    bad = [one for one in small if one in fast and one.quality is not None]
+    ways = [f"{number(one.memory)} MiB ({one.name})" for one in sorted(large, key=lambda m: m.memory)[:1]]
+    if slow:
+        one = max(slow, key=lambda m: m.speed)
+        ways.append(f"{number(one.speed)} tok/s ({one.name})")
+    if bad:
+        one = max(bad, key=lambda m: m.quality or 0.0)
+        ways.append(f"a minimum quality of {_below(one.quality or 0.0):g} ({one.name})")
+    return ways
 
 
 def _removed(what: str, n: int, of: int, wish: str) -> str:

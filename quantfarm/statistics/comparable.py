@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
 from quantfarm.candidates import Candidate
-from quantfarm.statistics.resample import MEMORY, SPEED, has_chunks, launch_values
+from quantfarm.statistics.resample import MEMORY, SPEED, documents_of, has_chunks, is_accuracy, launch_values
 
 T = TypeVar("T", bound=Hashable)
 
@@ -29,7 +29,11 @@ def reasons_against(candidates: Sequence[Candidate], speed: str, quality: str) -
     reasons = [_missing(c, speed, quality) for c in candidates]
     for metric in (speed, MEMORY):
         _odd_ones_out(candidates, reasons, _workload_of(metric), _other_workload(metric))
-    _odd_ones_out(candidates, reasons, text_of, lambda own, usual: f"its {NAMES[quality]} is {_said(own, usual)}")
+    if is_accuracy(quality):
+        _odd_ones_out(candidates, reasons, _asked(quality), lambda own, usual: _other_documents(quality, own, usual))
+    else:
+        name = NAMES.get(quality, quality)
+        _odd_ones_out(candidates, reasons, text_of, lambda own, usual: f"its {name} is {_said(own, usual)}")
     return reasons
 
 
@@ -57,7 +61,7 @@ def _usable(candidate: Candidate, metric: str) -> bool:
     if value is None:
         return False
     values = (value, *launch_values(candidate, metric))
-    return all(math.isfinite(v) and (v > 0 or metric.startswith("kld")) for v in values)
+    return all(math.isfinite(v) and (v > 0 or metric.startswith(("kld", "acc_"))) for v in values)
 
 
 def _workload_of(metric: str) -> Callable[[Candidate], str]:
@@ -67,6 +71,14 @@ def _workload_of(metric: str) -> Callable[[Candidate], str]:
 def _other_workload(metric: str) -> Callable[[str, str], str]:
     name = NAMES.get(metric, metric)
     return lambda own, usual: f"its {name} is of '{own}', the others' of '{usual}'"
+
+
+def _asked(metric: str) -> Callable[[Candidate], tuple[str, ...]]:
+    return lambda candidate: tuple(documents_of(candidate, metric))
+
+
+def _other_documents(metric: str, own: Sequence[str], usual: Sequence[str]) -> str:
+    return f"its {metric} is of other documents ({len(own)}) than the others' ({len(usual)})"
 
 
 def text_of(candidate: Candidate) -> tuple[str, tuple[int, ...]]:

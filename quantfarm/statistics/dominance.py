@@ -29,7 +29,7 @@ Mask = NDArray[np.bool_]
 SPEED_MARGIN = math.log(1.02)
 MEMORY_MARGIN = math.log(1.01)
 QUALITY_SES = 2.0
-#: What counts as one margin of loss when gains are weighed against losses: 1 % of perplexity.
+#: What counts as one margin of loss when gains are weighed against losses: 1 % of perplexity, one point of accuracy.
 LOSS_UNIT = math.log(1.01)
 #: Differences below this are rounding: a margin met exactly is not exceeded, in whatever unit.
 ROUNDING = 1e-9

@@ -1,6 +1,6 @@
 """The Pareto frontier of one device and model: who is worth considering, and how sure that is.
 
-Three axes: decode speed ↑, resident peak memory ↓, loss ↓ (perplexity, or mean KL divergence). Dominance
+Three axes: decode speed ↑, resident peak memory ↓, loss ↓ (perplexity, mean KL divergence, or a task's). Dominance
 has margins (quantfarm.statistics.dominance); the probability of being non-dominated is the share of
 bootstrap draws in which a candidate remains (quantfarm.statistics.resample). On the frontier from 0.5,
 certain from 0.95.
@@ -62,7 +62,8 @@ def pareto(
 ) -> Frontier:
     """The frontier of candidates of one device and model. The same for a seed, whatever their order.
 
-    `quality` is `ppl` or `kld_mean`. Raises ValueError for candidates of several devices or models.
+    `quality` is `ppl`, `kld_mean` or a task's accuracy (`acc_arc_easy`).
+    Raises ValueError for candidates of several devices or models.
     """
     if len({(c.device, c.model) for c in candidates}) > 1:
         raise ValueError("a frontier is of one device and one model")

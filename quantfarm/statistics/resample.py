@@ -1,4 +1,4 @@
-"""Bootstrap draws of a candidate's figures: speed and memory by launch, loss by chunks shared by all.
+"""Bootstrap draws of a candidate's figures: speed and memory by launch, loss by chunks (documents) shared by all.
 
 Every candidate draws from a generator of its own, seeded by its name, and chunk draws from one seeded by
 the text: so a figure's draws do not depend on which other candidates are looked at, or in what order.
@@ -50,7 +50,8 @@ def log_medians(candidate: Candidate, metric: str, draws: int, seed: int) -> Arr
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Loss in nats (ln PPL, or KLD) of n candidates: estimate (n,), draws (draws, n), margin of a pair (n, n)."""
+    """Loss of n candidates (ln PPL or KLD in nats, or the share of wrong answers): estimate (n,), draws (draws, n),
+    margin of a pair (n, n)."""
 
     estimate: Array
     drawn: Array
@@ -58,10 +59,15 @@ class Losses:
 
 
 def losses(candidates: Sequence[Candidate], metric: str, draws: int, seed: int, ses: float) -> Losses:
-    """Losses of candidates measured on one text with the same chunks (or all without chunks); the margin
-    of a pair is `ses` standard errors of its difference: paired by chunk where there are chunks."""
-    if metric == "ppl" and has_chunks(candidates[0]):
-        return _chunk_losses(candidates, draws, seed, ses)
+    """Losses of candidates measured on one text with the same chunks (or all without chunks), or asked the same
+    documents; the margin of a pair is `ses` standard errors of its difference: paired where there are pairs."""
+    first = candidates[0]
+    if metric == "ppl" and has_chunks(first):
+        nll, tokens = np.array([c.chunk_nll for c in candidates]), np.array(first.chunk_tokens, dtype=np.float64)
+        return _paired_losses(nll, tokens, generator(seed, "chunks", first.text_sha256), draws, ses)
+    if documents := documents_of(first, metric):
+        wrong = np.array([[not c.items[metric].right[doc] for doc in documents] for c in candidates], dtype=np.float64)
+        return _paired_losses(wrong, np.ones(len(documents)), generator(seed, "documents", metric), draws, ses)
     figures = [figure_loss(c, metric) for c in candidates]
     estimate, error = np.array([f[0] for f in figures]), np.array([f[1] for f in figures])
     noise = np.stack([generator(seed, key(c), metric).standard_normal(draws) for c in candidates], axis=1)
@@ -73,21 +79,33 @@ def has_chunks(candidate: Candidate) -> bool:
     return len(candidate.chunk_nll) > 1
 
 
+def documents_of(candidate: Candidate, metric: str) -> list[str]:
+    """Those that its accuracy is of, in one order for all; none for another metric, or where one document says
+    nothing about the spread between documents."""
+    documents = sorted(candidate.items[metric].right) if metric in candidate.items else []
+    return documents if len(documents) > 1 else []
+
+
+def is_accuracy(metric: str) -> bool:
+    """Whether it is the share of right answers, in %: a loss is then what lacks of all."""
+    return metric.startswith("acc_")
+
+
 def figure_loss(candidate: Candidate, metric: str) -> tuple[float, float]:
-    """Estimate and standard error in nats from a figure and its 95 % interval (0 where it has none)."""
+    """Estimate and standard error of the loss from a figure and its 95 % interval (0 where it has none)."""
     s = candidate.figures[metric]
     error = (s.high - s.low) / (2 * Z95) if s.low is not None and s.high is not None else 0.0
+    if is_accuracy(metric):
+        return 1 - s.value / 100, error / 100
     return (math.log(s.value), error / s.value) if metric == "ppl" else (s.value, error)
 
 
-def _chunk_losses(candidates: Sequence[Candidate], draws: int, seed: int, ses: float) -> Losses:
-    nll = np.array([c.chunk_nll for c in candidates])
-    tokens = np.array(candidates[0].chunk_tokens, dtype=np.float64)
-    even = np.full(len(tokens), 1 / len(tokens))
-    text = generator(seed, "chunks", candidates[0].text_sha256)
-    counts = text.multinomial(len(tokens), even, size=draws).astype(np.float64)  # one resample for all
-    drawn = (counts @ nll.T) / (counts @ tokens)[:, None]
-    return Losses(nll.sum(axis=1) / tokens.sum(), drawn, ses * paired_errors(nll, tokens))
+def _paired_losses(summed: Array, sizes: Array, random: np.random.Generator, draws: int, ses: float) -> Losses:
+    """Of `summed` losses (n, parts) over parts of so many tokens (or documents) each."""
+    even = np.full(len(sizes), 1 / len(sizes))
+    counts = random.multinomial(len(sizes), even, size=draws).astype(np.float64)  # one resample for all
+    drawn = (counts @ summed.T) / (counts @ sizes)[:, None]
+    return Losses(summed.sum(axis=1) / sizes.sum(), drawn, ses * paired_errors(summed, sizes))
 
 
 def paired_errors(nll: Array, tokens: Array) -> Array:
