@@ -34,6 +34,8 @@ $(STAMP): requirements/lock.txt pyproject.toml | $(UV)
 
 demo: setup
 	$(BIN)/quantfarm sweep sweeps/demo.yaml
+	@echo
+	@echo "Look at it:  $(BIN)/quantfarm dashboard"
 
 check: setup
 	$(BIN)/ruff check
