@@ -91,3 +91,11 @@ def _text(candidates: Sequence[Candidate]) -> str:
         size = candidate.conditions.get("bytes")
         said.append(f"sha256 {sha}{scored}" + (f", {size:,} bytes" if isinstance(size, int) else ""))
     return " / ".join(said)
+
+
+def power_mode(conditions: Mapping[str, Any]) -> str:
+    """`on mains, governor performance`; `power mode unknown` where the device does not say."""
+    mains = conditions.get("on_mains")
+    said = [] if mains is None else ["on mains" if mains else "on battery"]
+    said += [f"governor {governor}"] if (governor := conditions.get("governor")) else []
+    return ", ".join(said) or "power mode unknown"

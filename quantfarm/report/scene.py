@@ -7,14 +7,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING
 
 from quantfarm.candidates import Candidate
 from quantfarm.report.figures import MAD_TO_SD
 from quantfarm.statistics.increase import base_of, increase
 from quantfarm.statistics.resample import key
 from quantfarm.statistics.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes  # what is here without it is asked for by who draws otherwise
 
 Range = tuple[float, float]
 Point = tuple[float, float]

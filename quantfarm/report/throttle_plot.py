@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from quantfarm.metrics.sustained import Run, Sustained, sustained
 from quantfarm.nouns import Landed, Trace
 from quantfarm.report import drawing
+from quantfarm.report.conditions import power_mode
 from quantfarm.report.figures import number, plural
 from quantfarm.report.palette import INK, MUTED, PAPER, SHADE, colour
 from quantfarm.statistics.summary import Summary
@@ -163,11 +164,3 @@ def _foot(shown: Throttle) -> str:
     told = " · ".join(part for part in [*where, *said, "ambient temperature unknown"] if part)
     made = "Made up by a script: nothing was measured. " if shown.simulated else ""
     return f"{made}{plural(len(found.runs), 'run')} back to back, {marks}.\n{told}"
-
-
-def power_mode(conditions: Mapping[str, Any]) -> str:
-    """`on mains, governor performance`; `power mode unknown` where the device does not say."""
-    mains = conditions.get("on_mains")
-    said = [] if mains is None else ["on mains" if mains else "on battery"]
-    said += [f"governor {governor}"] if (governor := conditions.get("governor")) else []
-    return ", ".join(said) or "power mode unknown"
