@@ -11,15 +11,13 @@ import typer
 from rich.console import Console
 
 from cli.output import print_json, print_rows
-from flows import nightly_files
 from quantfarm.errors import FarmError, UsageError
 from quantfarm.nightly import history as histories
 from quantfarm.nightly import judge, words
-from quantfarm.nightly.candidates import Rules
 from quantfarm.nightly.history import History
 from quantfarm.nightly.series import SeriesKey, choose
 from quantfarm.report import history_chart
-from storage import atomic, nights
+from storage import atomic, nights, watch_lists
 from storage.home import Home
 from storage.reading import NoResults, Reader
 
@@ -75,17 +73,8 @@ def read(home: Home) -> dict[SeriesKey, History]:
     keys = sorted({*series, *told})
     if not keys:
         raise UsageError("no night was measured yet: run `quantfarm nightly run`")
-    rules = _rules(home)
+    rules = watch_lists.rules(home)
     return {key: histories.compose(key, series.get(key, []), every, told.get(key, ()), rules) for key in keys}
-
-
-def _rules(home: Home) -> Rules:
-    """Of the watch list; the usual ones where that cannot be read, which must not hide what was measured."""
-    try:
-        given = nightly_files.read(home)
-    except FarmError:
-        return Rules()
-    return Rules(window=given.window, magnitude=given.magnitude, alert=given.alert)
 
 
 def _list(found: dict[SeriesKey, History], as_json: bool) -> None:

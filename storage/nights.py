@@ -32,13 +32,15 @@ DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 CELLS = """
 SELECT cell, attempt, device, model, variant, runtime, workload, night, launch, simulated,
        chip, build, recipe, artifact, parameters, conditions
-FROM cells WHERE state = 'ok' AND night <> '' AND night >= $since AND NOT starts_with(sweep, 'rerun-')
+FROM cells WHERE state = 'ok' AND night <> '' AND night >= $since AND NOT starts_with(sweep, 'rerun-'){only}
 ORDER BY night, started_at, launch, attempt
 """
 FIGURES = """
 SELECT cell, attempt, metric, value, unit FROM measurements JOIN cells USING (cell, attempt)
-WHERE night <> '' AND night >= $since AND NOT starts_with(remark, 'invalid:')
+WHERE night <> '' AND night >= $since AND NOT starts_with(remark, 'invalid:'){only}
 """
+#: Of one series: what it is measured of.
+ONE = ("device", "model", "variant", "runtime", "workload")
 SINCE = (
     "SELECT min(night) AS since FROM (SELECT DISTINCT night FROM cells WHERE night <> '' ORDER BY night DESC LIMIT ?)"
 )
@@ -101,14 +103,19 @@ def keep_request(home: Home, name: str, request: Mapping[str, Any]) -> Path:
     return path
 
 
-def series(reader: Reader, nights: int = NIGHTS) -> dict[SeriesKey, list[Point]]:
-    """Every series with its nights in order; reruns and invalid figures are no part of it."""
-    since = reader.query(SINCE, [nights])[0]["since"] or ""
+def series(reader: Reader, nights: int = NIGHTS, only: SeriesKey | None = None) -> dict[SeriesKey, list[Point]]:
+    """Every series (or the `only` one) with its nights in order; reruns and invalid figures are no part of it."""
+    about = {"since": reader.query(SINCE, [nights])[0]["since"] or ""}
+    about |= {name: getattr(only, name) for name in ONE} if only else {}
+    clause = "".join(f" AND {name} = ${name}" for name in ONE) if only else ""
     figures: dict[tuple[str, int], list[_Figure]] = {}
-    for row in reader.query(FIGURES, {"since": since}):
-        figures.setdefault((row["cell"], row["attempt"]), []).append(_Figure(row["metric"], row["value"], row["unit"]))
+    for row in reader.query(FIGURES.format(only=clause), about):
+        if only is None or row["metric"] == only.metric:
+            figures.setdefault((row["cell"], row["attempt"]), []).append(
+                _Figure(row["metric"], row["value"], row["unit"])
+            )
     found: dict[SeriesKey, dict[str, list[_Launch]]] = {}
-    for row in reader.query(CELLS, {"since": since}):
+    for row in reader.query(CELLS.format(only=clause), about):
         under = _attributes(row)
         for figure in figures.get((row["cell"], row["attempt"]), ()):
             launch = _Launch(row["cell"], row["launch"], row["simulated"], under, figure)
