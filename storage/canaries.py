@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from quantfarm import health
+from storage.chunks import chunks, texts
 from storage.reading import Reader
 
 if TYPE_CHECKING:
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
 
 #: Parameters that do not change what is computed, only how much of it and where.
 ELSEWHERE = ("n_chunks", "threads", "n_gpu_layers", "canary")
-CHUNKS = """
-SELECT cell, n, nll FROM chunks JOIN cells USING (cell, attempt)
-WHERE current AND state = 'ok' AND n > 0 AND list_contains($cells, cell) ORDER BY cell, "index"
-"""
-TEXTS = """
-SELECT cell, text_sha256 FROM texts JOIN cells USING (cell, attempt)
-WHERE current AND state = 'ok' AND list_contains($cells, cell)
-"""
 #: How the reason of a failure begins whose figures are no numbers.
 NO_NUMBER = "not a number"
 NOTHING = "canary: no other device computed this file under this runtime, so there is nothing to compare it with"
@@ -58,7 +51,7 @@ class Quality:
 
 def is_canary(run: Run) -> bool:
     """Planned to be compared, not to be the figure of its file."""
-    return run.kind == "quality" and bool(run.settings.get("canary"))
+    return run.kind == "quality" and '"canary"' in run.parameters and bool(run.settings.get("canary"))
 
 
 def judged(reader: Reader, runs: Sequence[Run], invalid: str) -> list[Run]:
@@ -80,17 +73,12 @@ def _qualities(reader: Reader, runs: Sequence[Run]) -> list[list[Quality]]:
         if run.kind == "quality" and run.ok and run.artifact and not run.simulated:
             by_file[run.artifact, run.runtime].append(run)
     several = [run for these in by_file.values() if _several(these) for run in these]
-    if not several:
-        return []
-    cells = {"cells": [run.cell for run in several]}
-    chunks: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for row in reader.query(CHUNKS, cells):
-        chunks[row["cell"]].append((row["n"], row["nll"]))
-    texts = {row["cell"]: row["text_sha256"] for row in reader.query(TEXTS, cells)}
+    keys = [run.key for run in several]
+    found, text = chunks(reader, keys), texts(reader, keys)
     alike: dict[tuple[str, ...], list[Quality]] = defaultdict(list)
     for run in several:
-        if chunks[run.cell]:
-            alike[*_asked(run), texts.get(run.cell) or ""].append(Quality(run, chunks[run.cell]))
+        if run.key in found:
+            alike[*_asked(run), text.get(run.key, "")].append(Quality(run, list(zip(*found[run.key], strict=True))))
     return list(alike.values())
 
 

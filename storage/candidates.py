@@ -6,34 +6,90 @@ import json
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from quantfarm.candidates import Candidate
+from quantfarm.statistics.paired import Answers
 from quantfarm.suites import QUALITY
 from storage.canaries import is_canary
-from storage.choice import Choice, choose, ranking
+from storage.choice import Choice, Ranking, choose, ranking
+from storage.chunks import Key, chunks, texts
 from storage.figures import NO_INTERVAL
 from storage.items import answers
 from storage.reading import Reader
 from storage.runs import Run, check_device, read_runs
 
-CHUNKS = 'SELECT n, nll FROM chunks WHERE cell = ? AND attempt = ? AND n > 0 ORDER BY "index"'
-TEXT = "SELECT text_sha256 FROM texts WHERE cell = ? AND attempt = ?"
 
-
-def candidates(reader: Reader, device: str | None = None, model: str | None = None) -> list[Candidate]:
+def candidates(
+    reader: Reader, device: str | None = None, model: str | None = None, *, with_items: bool = True
+) -> list[Candidate]:
     """Every candidate with its newest artifact and build, by device, model, bits per weight and runtime.
 
     Where several workloads give a metric, that of depth 0 and the most measurements among the variants of the
     model is taken, for all alike: `workloads` says which. Quality measured on any device counts for all that
     have the artifact and runtime. A figure whose every launch is invalid is left out, `failures` says why.
-    Raises UsageError for unknown names.
+    `with_items`: with the answers of tasks, which are many. Raises UsageError for unknown names.
     """
     check_device(reader, device)
-    runs = [run for run in read_runs(reader, model) if not (run.ok and is_canary(run))]
-    groups = _groups(runs)
-    found = [_candidate(reader, group, runs, groups) for group in groups if device in (None, group[0].device)]
+    runs = [run for run in read_runs(reader, model, device) if not (run.ok and is_canary(run))]
+    pool = _Pool(runs)
+    picked = [pool.picked(group) for group in pool.groups if device in (None, group[0].device)]
+    loss = _losses(reader, picked)
+    items = answers(reader, [one.good for one in picked]) if with_items else [{} for _ in picked]
+    found = [_candidate(*one) for one in zip(picked, loss, items, strict=True)]
     return sorted(found, key=lambda c: (c.device, c.model, -c.bits_per_weight, c.variant, c.runtime))
+
+
+class _Pool:
+    """Runs by what they are looked up by."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.groups = _groups(runs)
+        self._quality: dict[tuple[str, ...], list[Run]] = defaultdict(list)  # by model and runtime
+        self._file: dict[tuple[str, ...], list[Run]] = defaultdict(list)  # of these the ones of an artifact
+        self._own: dict[tuple[str, ...], list[Run]] = defaultdict(list)  # by device, model and runtime
+        for run in runs:
+            if run.kind in QUALITY and run.ok:
+                self._quality[run.model, run.runtime].append(run)
+                self._file[run.model, run.runtime, run.artifact or ""].append(run)
+        for group in self.groups:
+            self._own[_whose(group[0])].extend(group)
+        self._rankings: dict[tuple[str, ...], Ranking] = {}
+
+    def picked(self, group: Sequence[Run]) -> _Picked:
+        newest = max(group, key=lambda run: (run.ok, bool(run.artifact), run.time))
+        chosen = choose([*group, *self._quality_elsewhere(newest)], self._ranking(newest), newest)
+        return _Picked(group, newest, chosen, {m: choice for m, choice in chosen.items() if choice.joined.valid})
+
+    def _ranking(self, like: Run) -> Ranking:
+        """Over whatever the candidates of this device, model and runtime may take figures from."""
+        whose = _whose(like)
+        if whose not in self._rankings:
+            peers = (*self._own[whose], *self._quality[like.model, like.runtime])
+            self._rankings[whose] = ranking(list({run.cell: run for run in peers}.values()))
+        return self._rankings[whose]
+
+    def _quality_elsewhere(self, like: Run) -> list[Run]:
+        """Quality of the same file under the same runtime, measured on other devices or by another build."""
+        if not like.artifact:
+            return []
+        found = self._file[like.model, like.runtime, like.artifact]
+        return [run for run in found if (run.device, run.build) != (like.device, like.build)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Picked:
+    """What a candidate is made of: its runs, and from which of them each figure is; `good`: those that are valid."""
+
+    group: Sequence[Run]
+    newest: Run
+    chosen: Mapping[str, Choice]
+    good: Mapping[str, Choice]
+
+
+def _whose(run: Run) -> tuple[str, ...]:
+    return (run.device, run.model, run.runtime)
 
 
 def _groups(runs: Iterable[Run]) -> list[list[Run]]:
@@ -49,10 +105,8 @@ def _newest(group: Sequence[Run]) -> list[Run]:
     return [run for run in group if (run.recipe, run.build) == (newest.recipe, newest.build)]
 
 
-def _candidate(reader: Reader, group: Sequence[Run], runs: Sequence[Run], groups: Sequence[Sequence[Run]]) -> Candidate:
-    newest = max(group, key=lambda run: (run.ok, bool(run.artifact), run.time))
-    chosen = choose([*group, *_quality_elsewhere(newest, runs)], ranking(_peers(newest, runs, groups)), newest)
-    good = {metric: choice for metric, choice in chosen.items() if choice.joined.valid}
+def _candidate(picked: _Picked, loss: Mapping[str, Any], items: Mapping[str, Answers]) -> Candidate:
+    group, newest, chosen, good = picked.group, picked.newest, picked.chosen, picked.good
     decided = good.get("decode_tps") or good.get("bench_tg")  # what a recommendation rests on
     return Candidate(
         device=newest.device,
@@ -66,33 +120,13 @@ def _candidate(reader: Reader, group: Sequence[Run], runs: Sequence[Run], groups
         launches={metric: choice.joined.values for metric, choice in good.items()},
         workloads={metric: choice.run.workload for metric, choice in good.items()},
         remarks={metric: remark for metric, choice in chosen.items() if (remark := _remark(choice, newest))},
-        **_quality(reader, good.get("ppl")),
-        items=answers(reader, good),
+        **loss,
+        items=items,
         conditions=_conditions(group),
         simulated=any(run.simulated for run in group),
         failures=_failures(group, chosen),
         reproduce=_command(decided.run if decided else newest),
     )
-
-
-def _peers(like: Run, runs: Sequence[Run], groups: Sequence[Sequence[Run]]) -> list[Run]:
-    """Whatever the candidates of this device, model and runtime may take figures from."""
-    whose = (like.device, like.model, like.runtime)
-    own = [run for group in groups for run in group if (run.device, run.model, run.runtime) == whose]
-    quality = [run for run in runs if _is_quality(run, like)]
-    return list({run.cell: run for run in (*own, *quality)}.values())
-
-
-def _is_quality(run: Run, like: Run) -> bool:
-    return run.kind in QUALITY and run.ok and (run.model, run.runtime) == (like.model, like.runtime)
-
-
-def _quality_elsewhere(like: Run, runs: Sequence[Run]) -> list[Run]:
-    """Quality of the same file under the same runtime, measured on other devices or by another build."""
-    if not like.artifact:
-        return []
-    found = [run for run in runs if _is_quality(run, like) and run.artifact == like.artifact]
-    return [run for run in found if (run.device, run.build) != (like.device, like.build)]
 
 
 def _artifact(run: Run) -> dict[str, Any]:
@@ -117,17 +151,19 @@ def _remark(choice: Choice, home: Run) -> str:
     return "; ".join(text for text in (*own, where) if text)
 
 
-def _quality(reader: Reader, choice: Choice | None) -> dict[str, Any]:
-    """Chunk by chunk, of the run that the perplexity is from."""
-    if choice is None:
-        return {}
-    which = [choice.run.cell, choice.run.attempt]
-    chunks, text = reader.query(CHUNKS, which), reader.query(TEXT, which)
-    return {
-        "chunk_nll": tuple(chunk["nll"] for chunk in chunks),
-        "chunk_tokens": tuple(chunk["n"] for chunk in chunks),
-        "text_sha256": (text[0]["text_sha256"] if text else "") or "",
-    }
+def _losses(reader: Reader, picked: Sequence[_Picked]) -> list[dict[str, Any]]:
+    """Chunk by chunk, of the run that each perplexity is from."""
+    keys = [choice.run.key if (choice := one.good.get("ppl")) else None for one in picked]
+    asked = {key for key in keys if key}
+    found, text = chunks(reader, asked), texts(reader, asked)
+
+    def loss(key: Key | None) -> dict[str, Any]:
+        if key is None:
+            return {}
+        tokens, nll = found.get(key, ((), ()))
+        return {"chunk_nll": nll, "chunk_tokens": tokens, "text_sha256": text.get(key, "")}
+
+    return [loss(key) for key in keys]
 
 
 def _conditions(group: Sequence[Run]) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from quantfarm.marks import unusual
@@ -61,7 +62,12 @@ def ranking(peers: Sequence[Run]) -> Ranking:
 def _usual(asked: Question) -> int:
     """The fewer parameters are not the usual ones (threads among them, as the label says), the larger."""
     _, label, settings = asked
-    return -unusual(json.loads(settings)) - bool(re.search(r" t[0-9]+$", label))
+    return -_unusual(settings) - bool(re.search(r" t[0-9]+$", label))
+
+
+@lru_cache(maxsize=1024)
+def _unusual(settings: str) -> int:
+    return unusual(json.loads(settings))
 
 
 def _kind(asked: Question) -> int:

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
 
 from quantfarm.statistics.paired import Answers
 from storage.choice import Choice
+from storage.chunks import Key
 from storage.reading import Reader
 
-ITEMS = 'SELECT doc_hash, "group", correct, correct_norm FROM items WHERE cell = ? AND attempt = ? ORDER BY doc'
+ITEMS = """
+SELECT cell, attempt, doc_hash, "group", correct, correct_norm FROM items
+WHERE (cell, attempt) IN (SELECT unnest($cells), unnest($attempts)) ORDER BY cell, attempt, doc
+"""
 
 
-def answers(reader: Reader, chosen: Mapping[str, Choice]) -> dict[str, Answers]:
-    """Of each accuracy of a task, by the figure's name: the answers of the run that the figure is from."""
-    found: dict[str, Answers] = {}
+def answers(reader: Reader, chosen: Sequence[Mapping[str, Choice]]) -> list[dict[str, Answers]]:
+    """For each: of each accuracy of a task, by the figure's name, the answers of the run that the figure is from."""
+    found = [dict(_accuracies(one)) for one in chosen]
+    keys = {key for one in found for key in one.values()}
+    known = _read(reader, keys) if keys else {}
+    nothing = (Answers(right={}, groups={}),) * 2
+    return [{m: known.get(key, nothing)[m.startswith("acc_norm_")] for m, key in one.items()} for one in found]
+
+
+def _accuracies(chosen: Mapping[str, Choice]) -> Iterator[tuple[str, Key]]:
     for metric, choice in chosen.items():
         if choice.run.kind == "tasks" and metric.startswith("acc_") and "stderr_" not in metric:
-            found[metric] = _answers(reader, choice, metric.startswith("acc_norm_"))
-    return found
+            yield metric, choice.run.key
 
 
-def _answers(reader: Reader, choice: Choice, norm: bool) -> Answers:
+def _read(reader: Reader, keys: Iterable[Key]) -> dict[Key, tuple[Answers, Answers]]:
+    """By likelihood, and by likelihood per character; the same run once, however many share it."""
+    cells, attempts = zip(*keys, strict=True)
+    rows = reader.rows(ITEMS, {"cells": list(cells), "attempts": list(attempts)})
+    return {key: _answers(list(found)) for key, found in groupby(rows, key=lambda row: (row[0], row[1]))}
+
+
+def _answers(rows: Sequence[tuple[Any, ...]]) -> tuple[Answers, Answers]:
     seen: Counter[str] = Counter()
     right: dict[str, bool] = {}
+    norm: dict[str, bool] = {}
     groups: dict[str, str] = {}
-    for row in reader.query(ITEMS, [choice.run.cell, choice.run.attempt]):
-        seen[row["doc_hash"]] += 1
-        document = f"{row['doc_hash']}#{seen[row['doc_hash']]}"  # a benchmark may ask the same twice
-        right[document] = bool(row["correct_norm" if norm else "correct"])
-        groups[document] = row["group"]
-    return Answers(right=right, groups=groups)
+    for _, _, doc_hash, group, correct, correct_norm in rows:
+        seen[doc_hash] += 1
+        document = f"{doc_hash}#{seen[doc_hash]}"  # a benchmark may ask the same twice
+        right[document], norm[document], groups[document] = bool(correct), bool(correct_norm), group
+    return Answers(right=right, groups=groups), Answers(right=norm, groups=groups)

@@ -50,6 +50,10 @@ class Reader:
         names = [column[0] for column in cursor.description or []]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    def rows(self, sql: str, params: Params | None = None) -> list[tuple[Any, ...]]:
+        """The same as tuples, in the order of the columns asked for: cheaper where there are thousands."""
+        return self._connection.cursor().execute(sql, params).fetchall()
+
     def arrow(self, sql: str, params: Params | None = None) -> pa.Table:
         """The same as an Arrow table, for many rows."""
         return self._connection.cursor().execute(sql, params).to_arrow_table()

@@ -61,14 +61,19 @@ def results(
     if judged and metric == rating_rows.METRIC:
         return judged
     check_device(reader, device)
-    runs = [run for run in read_runs(reader, model) if device is None or run.device == device]
-    rows = [row for series in _by_series(runs) for row in _rows(series, metric)] + judged
+    rows = [
+        row for series in _by_series(_runs(reader, device, model, metric)) for row in _rows(series, metric)
+    ] + judged
     if metric is not None and not rows:
-        known = {name for run in runs for name in run.figures} | {name for kind in METRICS.values() for name in kind}
-        known.add(rating_rows.METRIC)
+        known = {name for run in _runs(reader, device, model) for name in run.figures} | {rating_rows.METRIC}
+        known |= {name for kind in METRICS.values() for name in kind}
         if metric not in known:
             raise unknown("metric", metric, known)
     return rows
+
+
+def _runs(reader: Reader, device: str | None, model: str | None, metric: str | None = None) -> list[Run]:
+    return [run for run in read_runs(reader, model, device, metric) if device in (None, run.device)]
 
 
 def _by_series(runs: Sequence[Run]) -> Iterator[list[Run]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -14,17 +14,25 @@ from storage.reading import Reader
 
 INVALID = "invalid:"
 
-CELLS = """
-SELECT cell, attempt, device, simulated, model, variant, quant, recipe, artifact, size, bits_per_weight, types,
-       fallbacks, runtime, build, workload_kind AS kind, workload, parameters, launch, series, state, stage, reason,
-       started_at, conditions
-FROM cells WHERE current AND ($model IS NULL OR model = $model) ORDER BY started_at, cell
+#: Attempts that count: of one device also the quality that others measured of its models and files, which its figures
+#: are taken from and judged by.
+OF = """
+current AND ($model IS NULL OR model = $model) AND ($device IS NULL OR device = $device OR (
+    workload_kind IN ('quality', 'rolling', 'tasks')
+    AND (model IN (SELECT model FROM cells WHERE device = $device)
+         OR artifact IN (SELECT artifact FROM cells WHERE device = $device))))
 """
-FIGURES = """
+CELLS = f"""
+SELECT cell, attempt, device, simulated, model, variant, quant, recipe, artifact, size, bits_per_weight, types,
+       fallbacks, runtime, build, workload_kind, workload, parameters, launch, series, state, stage, reason,
+       started_at, conditions
+FROM cells WHERE {OF} ORDER BY started_at, cell
+"""  # noqa: S608 (our own words)
+FIGURES = f"""
 SELECT cell, metric, value, unit, n, low, high, remark
 FROM measurements JOIN cells USING (cell, attempt)
-WHERE current AND state = 'ok' AND ($model IS NULL OR model = $model)
-"""
+WHERE {OF} AND state = 'ok' AND ($metric IS NULL OR metric = $metric)
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,10 @@ class Run:
         return self.state == "ok"
 
     @property
+    def key(self) -> tuple[str, int]:
+        return (self.cell, self.attempt)
+
+    @property
     def time(self) -> datetime:
         """When it started; long ago where that is not known."""
         return self.started_at or datetime.min
@@ -92,14 +104,24 @@ class Run:
         return f"{self.stage}: {self.reason}" if self.stage else self.reason
 
 
-def read_runs(reader: Reader, model: str | None = None) -> list[Run]:
-    """Oldest first, judged by the canaries. Raises UsageError for a model that nothing was measured of."""
-    runs = {row["cell"]: Run(**row) for row in reader.query(CELLS, {"model": model})}
-    if model is not None and not runs:
-        raise unknown("model", model, _known(reader, "model"), "the results")
-    for row in reader.query(FIGURES, {"model": model}):
-        cell, metric = row.pop("cell"), row.pop("metric")
-        runs[cell].figures[metric] = Figure(**row)
+#: The columns of CELLS as a run has them.
+FIELDS = tuple(f.name for f in fields(Run) if f.name != "figures")
+VALUES = tuple(f.name for f in fields(Figure))
+
+
+def read_runs(
+    reader: Reader, model: str | None = None, device: str | None = None, metric: str | None = None
+) -> list[Run]:
+    """Oldest first, judged by the canaries. Raises UsageError for a model that nothing was measured of.
+
+    `device`: its runs, and those of others that its figures depend on (OF). `metric`: the only figure that is read.
+    """
+    asked = {"model": model, "device": device}
+    runs = {row[0]: Run(**dict(zip(FIELDS, row, strict=True))) for row in reader.rows(CELLS, asked)}
+    if model is not None and not runs and model not in (known := list(_known(reader, "model"))):
+        raise unknown("model", model, known, "the results")
+    for cell, name, *values in reader.rows(FIGURES, asked | {"metric": metric}):
+        runs[cell].figures[name] = Figure(**dict(zip(VALUES, values, strict=True)))
     return canaries.judged(reader, list(runs.values()), INVALID)
 
 
