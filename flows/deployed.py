@@ -7,13 +7,16 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows import artifacts, checks, refusals, register, reporting
+from flows import artifacts, checks, labels, refusals, register, reporting
 from flows.progress import News, listening
 from flows.register import Wanted
+from flows.reporting import Document
 from flows.steps import Step
 from quantfarm.errors import FarmError
+from quantfarm.report.figures import plural
 from storage.home import Home
 from storage.ingest import ingest, rebuild
 
@@ -64,6 +67,7 @@ def register_device(
         again: register anew what is registered already; limits, targets and tags stay
     """
     home, log = Home.default(), _Log()
+    labels.tag(devices=[name])
     wanted = Wanted(
         name=name,
         url=url,
@@ -84,7 +88,23 @@ def register_device(
     return Completed(message=f"{name}: {'; '.join([done.lines[0], *done.warnings])}")
 
 
-@flow(name="check-devices", **PLAIN)
+def _given(name: str) -> Any:
+    """A parameter of the run in hand."""
+    return dict(flow_run.parameters or {}).get(name)
+
+
+def _check_name() -> str:
+    """`check desk, phone`."""
+    return f"check {', '.join(_given('names') or ()) or 'all devices'}"
+
+
+def _report_name() -> str:
+    """`report of reference on desk`."""
+    of, on = _given("model"), _given("device")
+    return "report" + (f" of {of}" if of else "") + (f" on {on}" if on else "")
+
+
+@flow(name="check-devices", flow_run_name=_check_name, **PLAIN)
 def check_devices(names: list[str] | None = None) -> State[Any]:
     """Run canaries on devices; drift sends one away, three clean ones bring it back.
 
@@ -94,7 +114,9 @@ def check_devices(names: list[str] | None = None) -> State[Any]:
     home, log = Home.default(), _Log()
     try:
         with listening(log):
-            done = checks.check(home, names or checks.registered(home, held=False), log.step)
+            asked = names or checks.registered(home, held=False)
+            labels.tag(devices=asked)
+            done = checks.check(home, asked, log.step)
     except FarmError as error:
         return refusals.failed(error)
     finally:
@@ -106,24 +128,26 @@ def check_devices(names: list[str] | None = None) -> State[Any]:
     return Failed(message=text)
 
 
-@flow(name="report", **PLAIN)
-def report(device: str = "", model: str = "") -> State[Any]:
-    """Write BENCHMARK.md and its plots into the farm's report folder: tables, frontiers, defaults, conditions.
+@flow(name="report", flow_run_name=_report_name, **PLAIN)
+def report(device: str = "", model: str = "", documents: list[Document] | None = None) -> State[Any]:
+    """Write BENCHMARK.md, model cards, WRITEUP.md and their plots into the farm's report folder, all or nothing.
 
     Args:
         device: only this device; empty: all
         model: only this model; empty: all
+        documents: which documents; empty: all
     """
     home = Home.default()
     try:
-        written = reporting.write(home, home.report, device or None, model or None)
+        written = reporting.write(home, home.report, device or None, model or None, documents or tuple(Document))
     except FarmError as error:
         return refusals.failed(error)
-    artifacts.markdown("benchmark", written[0].read_text("utf-8"), f"{written[0]}")
-    return Completed(message=f"wrote {written[0]} and {len(written) - 1} plots")
+    for path in (one for one in written if one.parent == home.report):
+        artifacts.markdown(path.stem.lower(), path.read_text("utf-8"), f"{path}")
+    return Completed(message=f"wrote {written[0]} and {plural(len(written) - 1, 'more file')}")
 
 
-@flow(name="rebuild-database", **PLAIN)
+@flow(name="rebuild-database", flow_run_name="rebuild the database", **PLAIN)
 def rebuild_database() -> State[Any]:
     """Make the database anew from the landed files, which are the truth, and publish it."""
     log = _Log()

@@ -1,8 +1,9 @@
-"""What a sweep's run is called in Prefect's UI, and the tags it is found by."""
+"""What a run is called in Prefect's UI, and the tags it is found by: models and devices."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
@@ -22,10 +23,10 @@ def name(prepared: Prepared) -> str:
     return f"sweep {prepared.source.name} × {count(len(quants), 'quant')} × {count(len(devices), 'device')}"
 
 
-def tags(prepared: Prepared) -> list[str]:
-    devices = sorted({cell.profile.name for cell in prepared.plan.cells})
-    named = [f"device:{one}" for one in devices] if len(devices) <= DEVICES else [f"{len(devices)} devices"]
-    return [f"model:{prepared.source.name}", *named]
+def tags(models: Iterable[str], devices: Iterable[str]) -> list[str]:
+    named = sorted(set(devices))
+    of_devices = [f"device:{one}" for one in named] if len(named) <= DEVICES else [f"{len(named)} devices"]
+    return [*(f"model:{one}" for one in sorted(set(models))), *of_devices]
 
 
 def count(number: int, what: str) -> str:
@@ -33,14 +34,24 @@ def count(number: int, what: str) -> str:
 
 
 def put(prepared: Prepared) -> None:
-    """On the run in hand; a run that cannot be called so is called as it began."""
+    """On the sweep's run in hand: its name and its tags."""
+    devices = (cell.profile.name for cell in prepared.plan.cells)
+    _update(tags([prepared.source.name], devices), name=name(prepared))
+
+
+def tag(models: Iterable[str] = (), devices: Iterable[str] = ()) -> None:
+    """On the run in hand, whatever it is of."""
+    _update(tags(models, devices))
+
+
+def _update(more: list[str], name: str | None = None) -> None:
+    """A run that cannot be called so is called as it began."""
     context = FlowRunContext.get()
     if not context or not context.flow_run:
         return
     run = context.flow_run
     try:
         with get_client(sync_client=True) as client:
-            both = sorted({*run.tags, *tags(prepared)})
-            client.update_flow_run(run.id, name=name(prepared), tags=both)
+            client.update_flow_run(run.id, name=name, tags=sorted({*run.tags, *more}))
     except Exception as error:
-        log.info("the run keeps its first name: %s", str(error) or repr(error))
+        log.info("the run keeps its first name and tags: %s", str(error) or repr(error))

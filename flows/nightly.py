@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows import artifacts
+from flows import artifacts, labels
 from flows.night_measuring import Measuring, alone, asked
 from flows.progress import tell
 from flows.stopping import Stopped
@@ -92,6 +92,8 @@ def _tell(home: Home, report: NightReport, say: Callable[[str], None]) -> None:
     from flows.alerting import tell as alert  # noqa: PLC0415
 
     url = ""
+    of = [one.series for one in report.verdicts]
+    labels.tag((one.model for one in of), (one.device for one in of))
     with contextlib.suppress(Exception):  # where the UI is, is a convenience
         url = str(flow_run.ui_url or "")
     link = f"[This run]({url}) · " if url else ""

@@ -93,7 +93,7 @@ class Api:
     def form(self, name: str = "sweep") -> dict[str, Any]:
         return self.deployment(name)["parameter_openapi_schema"]["properties"]
 
-    def start(self, name: str, **parameters: Any) -> str:
+    def start(self, name: str, /, **parameters: Any) -> str:
         """A run's id."""
         made = self.ask(f"/deployments/{self.deployment(name)['id']}/create_flow_run", {"parameters": parameters})
         return made["id"]

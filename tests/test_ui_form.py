@@ -53,7 +53,7 @@ def test_the_form_lists_what_there_is_and_follows_registrations(api: Api, home: 
     until(lambda: "bench-phone" not in choices(api.form(), "devices"), "its retirement", 60)
 
 
-def test_everything_that_the_issue_names_stands_ready(api: Api) -> None:
+def test_everything_that_can_be_started_stands_ready(api: Api) -> None:
     for name in ("sweep", "register-device", "check-devices", "report", "rebuild-database"):
         found = api.deployment(name)
         assert found["description"], name

@@ -28,13 +28,14 @@ def measured(home: Path, quant: str) -> None:
 
 
 def ended(api: Api, name: str, **parameters: Any) -> tuple[dict[str, Any], list[str]]:
-    """The run's state and its log, which never has a traceback in it."""
+    """The run's state, with its name, and its log, which never has a traceback in it."""
     run = api.start(name, **parameters)
-    state = api.ended(run)["state"]
+    over = api.ended(run)
+    state = over["state"]
     until(lambda: any(state["type"].lower() in line.lower() for line in api.logs(run)), "the log's end", 60)
     log = api.logs(run)
     assert not [line for line in log if "Traceback" in line], log
-    return {**state, "run": run}, log
+    return {**state, "run": run, "called": over["name"]}, log
 
 
 @pytest.mark.timeout(900)
@@ -46,6 +47,7 @@ def test_a_farm_without_results_says_so_and_with_them_writes_its_report_and_its_
 
     state, _ = ended(api, "rebuild-database")  # an empty one is one
     assert state["type"] == "COMPLETED", state["message"]
+    assert state["called"] == "rebuild the database"
     state, _ = ended(api, "report")
     assert state["type"] == "FAILED"
     assert "nothing has been measured yet" in state["message"]
@@ -67,7 +69,7 @@ def test_a_farm_without_results_says_so_and_with_them_writes_its_report_and_its_
     assert (shown["type"], shown["data"], shown["description"]) == ("markdown", text, str(written))
 
     state, log = ended(api, "report", device="lapto")
-    assert state["type"] == "FAILED"
+    assert (state["type"], state["called"]) == ("FAILED", "report on lapto")
     assert written.read_text() == text
 
 
