@@ -106,6 +106,24 @@ def test_a_report_is_written_with_its_plots_and_says_what_was_skipped(measured: 
     assert all(variant in text for variant in VARIANTS)
 
 
+def test_a_report_is_of_the_documents_asked_for(measured: dict[str, str], tmp_path: Path) -> None:
+    def names(*asked: str) -> set[str]:
+        paths = loaded("report", *asked, "--out", str(tmp_path / "-".join(asked)), "--json", **measured)
+        assert all(Path(path).is_file() for path in paths)
+        return {Path(path).relative_to(tmp_path / "-".join(asked)).parts[0] for path in paths}
+
+    assert names() == {"BENCHMARK.md", "WRITEUP.md", "docs"}  # of a simulated device there are no cards
+    assert names("writeup") == {"WRITEUP.md", "docs"}
+    assert "there is no model card to write" in quantfarm("report", "cards", code=2, **measured)
+    assert "'benchmark', 'cards', 'writeup'" in " ".join(quantfarm("report", "card", code=2, **measured).split())
+
+
+def test_a_report_into_what_is_no_folder_is_one_message(measured: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert "Choose another folder" in quantfarm("report", "--out", str(tmp_path / "file"), code=2, **measured)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 @pytest.mark.parametrize("verb", [("results",), ("pareto",), ("recommend", "local"), ("report",)])
 def test_before_the_first_sweep_every_verb_says_what_to_do(home: Path, verb: tuple[str, ...]) -> None:
     assert "run `quantfarm sweep`" in quantfarm(*verb, code=2)

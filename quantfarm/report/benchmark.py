@@ -41,13 +41,14 @@ def benchmark_files(
     date: str = "",
     folder: str = "docs/plots",
     speeds: Speeds = NO_SPEEDS,
+    subjects: Sequence[Subject] | None = None,
 ) -> dict[str, str]:
     """Path -> text of BENCHMARK.md and of every plot it shows. The same text for the same input.
 
-    `speeds`: under sustained load and along axes.
+    `speeds`: under sustained load and along axes. `subjects`: those of the candidates, where they are known already.
     `failures` are those of no candidate (a variant that could not be made); `date` is what a reader sees.
     """
-    subjects = subjects_of(profiles, candidates)
+    subjects = subjects_of(profiles, candidates) if subjects is None else subjects
     pictures = {(s.device, s.model): _pictures(s, folder) for s in subjects}
     parts = [HEADER, "# Benchmark", METHOD, *_defaults(subjects), _made_no_figures(failures)]
     parts += ["## Targets", targets] if (targets := targets_table.table(profiles, candidates)) else []
@@ -80,7 +81,7 @@ def benchmark_md(
 
 
 def subjects_of(profiles: Sequence[DeviceProfile], candidates: Sequence[Candidate]) -> list[Subject]:
-    """Measured devices first, then simulated ones; by name."""
+    """What was decided about each device and model: measured devices first, then simulated ones; by name."""
     by_name = {profile.name: profile for profile in profiles}
     ordered = sorted(candidates, key=lambda c: (c.device, c.model))
     found = [
