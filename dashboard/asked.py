@@ -24,8 +24,13 @@ def begin() -> None:
 
 def link(name: str) -> str:
     """The address of the view that is being drawn, with every choice in it, the usual ones too."""
-    base = (st.context.url or links.ADDRESS).split("?")[0].rstrip("/").removesuffix(f"/{name}")
-    return links.view(base, name, **st.session_state[CHOICES])
+    return elsewhere(name, name, **st.session_state[CHOICES])
+
+
+def elsewhere(here: str, view: str, **choices: links.Choice) -> str:
+    """The whole address of another view, for what is no widget of Streamlit's; `here` is the one being drawn."""
+    base = (st.context.url or links.ADDRESS).split("?")[0].rstrip("/").removesuffix(f"/{here}")
+    return links.view(base, view, **choices)
 
 
 def one(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from quantfarm.candidates import Candidate
@@ -29,6 +30,29 @@ def lines(profile: DeviceProfile | None, candidates: Sequence[Candidate], commit
         ("Written", " at ".join(part for part in (date, f"commit `{commit}`" if commit else "") if part)),
     ]
     return [f"- **{name}**: {escape(value)}" for name, value in facts if value]
+
+
+def in_short(candidates: Sequence[Candidate], chip: str = "") -> list[str]:
+    """For a line under a plot: device, build, backend, power mode, threads, when. What nobody recorded is left out,
+    but for the power mode, whose absence is said."""
+    devices = ", ".join(sorted({c.device for c in candidates}))
+    threads = _merged(candidates, "settings").get("threads", "")
+    modes = sorted({power_mode(c.conditions) for c in candidates})
+    measured = _common([_by_day(c) for c in candidates], "measured_at", last=True)
+    facts = [
+        f"{devices} ({chip})" if chip else devices,
+        ", ".join(sorted({c.build or c.runtime for c in candidates})),
+        _common(candidates, "backend"),
+        " / ".join(modes),
+        f"{threads} thread{'s' if threads != '1' else ''}" if threads else "",
+        f"measured {measured}" if measured else "",
+    ]
+    return [fact for fact in facts if fact]
+
+
+def _by_day(candidate: Candidate) -> Candidate:
+    day = str(candidate.conditions.get("measured_at") or "")[:10]
+    return replace(candidate, conditions={"measured_at": day})
 
 
 def _device(profile: DeviceProfile | None) -> str:

@@ -1,0 +1,67 @@
+"""What several plots need: names of the world as plotly shows them literally, and bars around points."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+from quantfarm.report.labels import Box, Label, place
+
+Range = tuple[float, float]
+#: A longer name is cut in a plot; the table below it has all of it.
+LONGEST = 28
+#: About what a plot measures in pixels where labels are placed beside points: what is wider only gives more room.
+WIDTH, HEIGHT = 560, 400
+LETTER, LINE = 7.4, 16.0
+
+
+def plain(text: str, most: int = LONGEST) -> str:
+    """A name without plotly's markup or formulas, cut where it is long."""
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return html.escape(" ".join(cut.split()), quote=False).replace("$", "&#36;")
+
+
+def bars(values: Sequence[float], spans: Sequence[Range], colour: str) -> dict[str, Any]:
+    """Error bars from each span's ends."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(0.0, high - value) for value, (_, high) in zip(values, spans, strict=True)],
+        "arrayminus": [max(0.0, value - low) for value, (low, _) in zip(values, spans, strict=True)],
+        "color": colour,
+        "thickness": 1.4,
+        "width": 0,
+    }
+
+
+def padded(spans: Sequence[Range], room: float = 0.1) -> Range:
+    """From the least to the most with room around; never empty."""
+    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+    span = (high - low) or abs(high) * 0.1 or 1.0
+    return low - room * span, high + room * span
+
+
+def beside(
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    radii: Sequence[float],
+    x: Range,
+    y: Range,
+    lines: Sequence[tuple[float, float]] = (),
+) -> list[tuple[float, float]]:
+    """For each point how far its label's middle is from it, in pixels to the right and up, clear of the others and
+    of points along lines."""
+
+    def pixels(px: float, py: float) -> tuple[float, float]:
+        return (px - x[0]) / (x[1] - x[0]) * WIDTH, (py - y[0]) / (y[1] - y[0]) * HEIGHT
+
+    at = [pixels(*point) for point in points]
+    labels = [
+        Label(px, py, radius, LETTER * len(text), LINE) for (px, py), text, radius in zip(at, texts, radii, strict=True)
+    ]
+    boxes = place(labels, Box(0, 0, WIDTH, HEIGHT), [pixels(*point) for point in lines])
+    return [
+        ((box.left + box.right) / 2 - px, (box.bottom + box.top) / 2 - py)
+        for box, (px, py) in zip(boxes, at, strict=True)
+    ]
