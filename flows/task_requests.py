@@ -43,8 +43,8 @@ def requests(home: Home, sweep: Sweep) -> Mapping[str, Path]:
 
 
 def _one(home: Home, sweep: Sweep, task: str) -> Path:
-    if task == tasks.CLOZE:
-        made = files.of_cloze(corpus.held_out_text().decode(), sweep.limit)
+    if task in tasks.BUILT_IN:
+        made = files.of_cloze(corpus.held_out_text().decode(), sweep.limit, task)
         return _kept(home, task, hashlib.sha256(made).hexdigest()[:16], made)
     data = local.read(sweep.tasks_dir, task) if sweep.tasks_dir else []
     _check_shots(data, sweep, task)
@@ -129,7 +129,8 @@ def _make(python: Path, path: Path, request: Mapping[str, Any], data: Sequence[l
         raise FarmError(f"the requests of {request['task']} cannot be made: {why}")
     raise UsageError(
         f"the task {request['task']} cannot be had from the hub: {why}. Give a folder that has it with --tasks-dir "
-        f"(JSON lines {{query, choices, gold}}, MMLU's CSV files), or measure {tasks.CLOZE}, which needs no download"
+        "(JSON lines {query, choices, gold}, MMLU's CSV files), or measure what needs no download: "
+        f"{', '.join(tasks.BUILT_IN)}"
     )
 
 

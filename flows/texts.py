@@ -10,7 +10,7 @@ from quantfarm import calibration as learning
 from quantfarm import corpus
 from quantfarm.errors import UsageError
 from quantfarm.sweeps import Sweep
-from quantfarm.tasks import CLOZE
+from quantfarm.tasks import BUILT_IN
 from storage import atomic
 from storage.home import Home
 
@@ -57,10 +57,11 @@ def _named(path: Path) -> bytes:
 
 
 def _measured(sweep: Sweep) -> list[tuple[bytes, str]]:
-    """The texts that nothing may be learnt from; the built-in task's questions are of the held-out corpus."""
+    """The texts that nothing may be learnt from; the built-in tasks' questions are of the held-out corpus."""
     found = [(read(sweep), name(sweep))]
-    if sweep.text is not None and CLOZE in sweep.wanted_tasks:
-        found.append((corpus.held_out_text(), f"{HELD_OUT}, of which {CLOZE} is made"))
+    asked = [task for task in sweep.wanted_tasks if task in BUILT_IN]
+    if sweep.text is not None and asked:
+        found.append((corpus.held_out_text(), f"{HELD_OUT}, of which {asked[0]} is made"))
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from quantfarm.errors import unknown
 from quantfarm.nouns import Scalar, Workload, parameters
+from quantfarm.tasks import BUILT_IN
 
 #: Context parameters of every speed cell, as llama-bench has them; always set, never left to a default.
 CONTEXT: dict[str, Scalar] = {
@@ -60,7 +61,7 @@ SUITES: dict[str, tuple[dict[str, Scalar], ...]] = {
 #: What a suite measures where the request names neither.
 QUANTS = {"five-way": ("HF", "RTN", "NF4", "AWQ", "GPTQ")}
 RUNTIMES = {"five-way": ("transformers",)}
-TASKS = {"lab": ("reference_cloze",), "five-way": ("reference_cloze",)}
+TASKS = {"lab": BUILT_IN, "five-way": ("reference_cloze",)}
 #: Launches by suite where the request does not say: an interval of a median needs six.
 LAUNCHES = {"quick": 3, "speed": 6, "quality": 1, "full": 6, "lab": 3, "sustained": 1, "five-way": 3}
 

@@ -52,7 +52,7 @@ class Sweep(BaseModel):
         None, description="text that quantizers learn from; none: the training part of the reference corpus"
     )
     tasks: tuple[str, ...] = Field(
-        (), description="tasks of lm-eval (arc_easy, hellaswag, mmlu, …) and reference_cloze; empty: the suite's"
+        (), description="tasks of lm-eval (arc_easy, hellaswag, mmlu, …) and reference_cloze, …; empty: the suite's"
     )
     tasks_dir: Path | None = Field(None, description="folder of task files; none: from the hub")
     n_shot: int = Field(0, ge=0, le=64, description="worked examples before each question of a task")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from quantfarm.tasks import BUILT_IN
 from tests.conftest import ROOT
 
 #: All of it is one sweep.
@@ -24,7 +25,7 @@ IMATRIX = ("Q4_K_M+imatrix", "IQ3_XS+imatrix", "IQ2_XS+imatrix")
 LITTLE = "+length=128+samples=16"
 FOLDERS = ("MLX-8", "MLX-4", f"AWQ{LITTLE}", f"GPTQ{LITTLE}", "NF4", "RTN")
 SHIPPED = ROOT / "sweeps" / "lab.yaml"
-TASKS = ("reference_cloze", "arc_easy", "piqa")
+TASKS = BUILT_IN
 #: What every variant is judged by, with an interval.
 JUDGED = ("ppl", "kld_mean")
 
@@ -38,7 +39,7 @@ def quantfarm(environment: Mapping[str, str], *arguments: str) -> str:
     return ran.stdout
 
 
-def sweep(environment: Mapping[str, str], data: Path) -> dict[str, Any]:
+def sweep(environment: Mapping[str, str]) -> dict[str, Any]:
     """The sweep that the project ships, cut to few chunks and items: its counts."""
     few = [
         "--suite",
@@ -50,16 +51,15 @@ def sweep(environment: Mapping[str, str], data: Path) -> dict[str, Any]:
         "--quants",
         ",".join((*GGUF, *IMATRIX, "HF", *FOLDERS)),
     ]
-    tasks = ["--tasks", ",".join(TASKS), "--tasks-dir", str(data / "tasks")]
-    return json.loads(quantfarm(environment, "sweep", str(SHIPPED), *few, *tasks, "--json"))
+    return json.loads(quantfarm(environment, "sweep", str(SHIPPED), *few, "--json"))
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, str]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The farm after it."""
     home = tmp_path_factory.mktemp("lab")
     environment = {"QUANTFARM_HOME": str(home / "home"), "QUANTFARM_LEASES": str(home / "leases")}
-    assert sweep(environment, data)["failed"] == 0
+    assert sweep(environment)["failed"] == 0
     return environment
 
 
@@ -98,8 +98,8 @@ def test_an_accuracy_of_few_items_says_so_in_its_name(figures: dict[str, dict[st
             assert "_40of" in metric, row
 
 
-def test_the_same_again_measures_nothing(lab: dict[str, str], data: Path) -> None:
-    counts = sweep(lab, data)
+def test_the_same_again_measures_nothing(lab: dict[str, str]) -> None:
+    counts = sweep(lab)
     assert counts["ok"] == 0
     assert counts["known"] > 0
 

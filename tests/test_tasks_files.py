@@ -98,34 +98,61 @@ def test_a_part_of_a_benchmark_never_has_its_name(n_shot: int, n_docs: int, name
     assert tasks.figure("acc", "mmlu", n_shot, n_docs, tasks.WHOLE["mmlu"]) == name
 
 
-# ------------------------------------------------------------------ the built-in cloze
+# ------------------------------------------------------------------ the built-in tasks
 
 
 def held_out() -> str:
     return corpus.held_out_text().decode()
 
 
-def test_each_item_of_the_cloze_has_one_true_continuation_among_four_as_long() -> None:
+@pytest.mark.parametrize("task", tasks.BUILT_IN)
+def test_each_item_has_one_true_continuation_among_four_as_long(task: str) -> None:
     text = held_out()
-    items = cloze.items(text)
+    items = cloze.items(text, task=task)
     assert len(items) == 1000
     for item in items:
         true = item["choices"][item["gold"]]
         assert item["text"] + true in text
+        assert all(choice in text for choice in item["choices"])
         assert len({*item["choices"]}) == 4
-        assert {len(choice) for choice in item["choices"]} == {cloze.CONTINUATION}
-        assert {choice[0] for choice in item["choices"]} == {" "}
+        assert len({len(choice) for choice in item["choices"]}) == 1
+        assert len({choice[0] for choice in item["choices"]}) == 1
     assert {item["gold"] for item in items} == {0, 1, 2, 3}
 
 
-def test_the_cloze_is_the_same_for_the_same_text_and_its_limit_takes_the_first() -> None:
-    text = "".join(f"The {n}th word of this text is {n * n} and not {n + 1}. " for n in range(2000))
-    made = requests.of_cloze(text, None)
-    assert made == requests.of_cloze(text, None)
+def test_the_wrong_ones_of_near_are_of_the_same_passage_and_not_of_the_context() -> None:
+    text = held_out()
+    for item in cloze.items(text, 100, "reference_near"):
+        begin = text.index(item["text"] + item["choices"][item["gold"]])
+        for choice in item["choices"]:
+            assert choice in text[max(0, begin - cloze.VICINITY) : begin + cloze.SIZE + cloze.VICINITY]
+            assert choice not in item["text"] or text.count(choice) > 1
+
+
+def test_the_wrong_ones_of_line_are_whole_lines_as_far_indented() -> None:
+    text = held_out()
+    for item in cloze.items(text, 100, "reference_line"):
+        assert all(f"{choice}\n" in text for choice in item["choices"])
+        assert len({len(choice) - len(choice.lstrip()) for choice in item["choices"]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "known"),
+    [
+        ("reference_cloze", "745620225c90ab20"),
+        ("reference_near", "3f2332b70af72504"),
+        ("reference_line", "d9c78f0a47f19fad"),
+    ],
+)
+def test_a_built_in_task_is_the_same_for_the_same_text_and_its_limit_takes_the_first(task: str, known: str) -> None:
+    end = "\n" if task == "reference_line" else " "
+    text = "".join(f"The {n}th word of this text is {n * n} and not {n + 1}.{end}" for n in range(2000))
+    made = requests.of_cloze(text, None, task)
+    assert made == requests.of_cloze(text, None, task)
     # Of this text for ever: who changes the definition gives it a new version.
-    assert (cloze.VERSION, hashlib.sha256(made).hexdigest()[:16]) == ("1", "745620225c90ab20")
+    assert (cloze.VERSION, hashlib.sha256(made).hexdigest()[:16]) == ("1", known)
     head, *lines = made.splitlines()
-    few = requests.of_cloze(text, 7).splitlines()
+    few = requests.of_cloze(text, 7, task).splitlines()
     assert few[1:] == lines[:7]
     assert (json.loads(head)["n_docs"], json.loads(few[0])["n_docs"], json.loads(few[0])["whole"]) == (1000, 7, 1000)
 
@@ -135,5 +162,6 @@ def test_a_text_that_no_cloze_can_be_made_of_is_refused() -> None:
         cloze.items("too short")
     with pytest.raises(UsageError, match="too few words"):
         cloze.items("x" * 5000)
-    with pytest.raises(UsageError, match="too little that differs"):
-        cloze.items("again and again, " * 300)
+    for task in tasks.BUILT_IN:
+        with pytest.raises(UsageError, match="too little that differs"):
+            cloze.items("again and again, " * 300, task=task)

@@ -1,12 +1,13 @@
-"""Tasks: questions with known answers. What a local folder holds, the built-in cloze, and requests files.
+"""Tasks: questions with known answers. What a local folder holds, the built-in ones, and requests files.
 
 Pure: no lm-eval here. What lm-eval makes of a task is `runners/lm_eval_tasks.py`'s business.
 """
 
 from __future__ import annotations
 
-#: The task that needs no download: it is made from the held-out reference text.
-CLOZE = "reference_cloze"
+#: The tasks that need no download: they are made from the held-out reference text.
+CLOZE, NEAR, LINE = "reference_cloze", "reference_near", "reference_line"
+BUILT_IN = (CLOZE, NEAR, LINE)
 
 #: Documents of the published benchmark that a score of this name stands for.
 WHOLE = {

@@ -31,12 +31,12 @@ def head_of(path: Path) -> dict[str, Any]:
         raise FarmError(f"{path} is no requests file: remove it, it is made again") from error
 
 
-def of_cloze(text: str, limit: int | None) -> bytes:
-    """The requests of the built-in task: it needs no lm-eval, whose answer would be the same bytes' meaning."""
-    every = cloze.items(text)
+def of_cloze(text: str, limit: int | None, task: str = CLOZE) -> bytes:
+    """The requests of a built-in task: it needs no lm-eval, whose answer would be the same bytes' meaning."""
+    every = cloze.items(text, task=task)
     chosen = every[:limit]
     head = {
-        **{"task": CLOZE, "version": cloze.VERSION, "n_shot": 0, "limit": limit, "n_docs": len(chosen)},
+        **{"task": task, "version": cloze.VERSION, "n_shot": 0, "limit": limit, "n_docs": len(chosen)},
         **{"of_docs": len(every), "whole": len(every), "metrics": ["acc"], "lm_eval": ""},
         "source": f"held-out reference text, sha256 {hashlib.sha256(text.encode()).hexdigest()}",
     }
