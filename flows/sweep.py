@@ -85,7 +85,7 @@ def sweep(
         axes: parameters of speed workloads and the values to measure each at, in every combination
         text: text file for perplexity; none: the held-out reference corpus
         calibration: text that quantizers learn from; none: the training part of the reference corpus
-        tasks: tasks of lm-eval (arc_easy, hellaswag, mmlu, …) and reference_cloze; none: the suite's
+        tasks: tasks of lm-eval (arc_easy, hellaswag, mmlu, …) and reference_cloze, …; none: the suite's
         tasks_dir: folder of task files; none: from the hub
         n_shot: worked examples before each question of a task
         limit: items of each task; a figure of fewer than all says so
