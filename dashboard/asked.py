@@ -42,7 +42,7 @@ def one(
     **more: Any,
 ) -> str:
     """One of the options (not empty)."""
-    _missing(label, key, options)
+    _missing(label, key, options, words)
     index = options.index(default) if default in options else 0
     return _keep(key, st.selectbox(label, options, index, words, key=key, bind="query-params", **more))
 
@@ -56,14 +56,14 @@ def several(
     **more: Any,
 ) -> list[str]:
     """Any of the options; none is an answer too."""
-    _missing(label, key, options)
+    _missing(label, key, options, words, several=True)
     usual = [name for name in default if name in options]
     return _keep(key, st.multiselect(label, options, usual, words, key=key, bind="query-params", **more))
 
 
 def among(label: str, key: str, options: Sequence[str], words: Callable[[str], str] = str, **more: Any) -> str:
     """One of a few options, all of them in sight; the first is the usual one."""
-    _missing(label, key, options)
+    _missing(label, key, options, words)
     chosen = st.segmented_control(
         label, options, default=options[0], format_func=words, key=key, bind="query-params", required=True, **more
     )
@@ -88,10 +88,17 @@ def _keep(key: str, value: Any) -> Any:
     return value
 
 
-def _missing(label: str, key: str, options: Sequence[str]) -> None:
-    """Streamlit drops what is no option from the address: this says so."""
-    wanted = [name for name in st.query_params.get_all(key) if name not in options]
-    if wanted and key not in st.session_state:
+def _missing(label: str, key: str, options: Sequence[str], words: Callable[[str], str], several: bool = False) -> None:
+    """Streamlit drops what is no option from the address: this says so. It also looks for an option's words in the
+    address, where our links have its name: that is taken as well."""
+    wanted = st.query_params.get_all(key)
+    if not wanted or key in st.session_state:
+        return
+    names = {words(option): option for option in options} | {option: option for option in options}
+    if gone := [name for name in wanted if name not in names]:
         known = ", ".join(map(str, options[:12])) + (" …" if len(options) > 12 else "")
-        said = f"{label}: {', '.join(wanted)} is not among what was measured. There is: {known or 'nothing yet'}."
+        said = f"{label}: {', '.join(gone)} is not among what was measured. There is: {known or 'nothing yet'}."
         st.warning(parts.escape(said))
+    found = [names[name] for name in wanted if name in names]
+    if found and any(words(name) != name for name in found):
+        st.session_state[key] = found if several else found[0]
