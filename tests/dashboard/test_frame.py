@@ -46,7 +46,10 @@ def test_with_a_few_results_every_view_opens(view: str, home: Path) -> None:
 @pytest.mark.parametrize("view", views.TABLE)
 def test_names_are_shown_literally_and_carry_nothing_out(view: str, home: Path) -> None:
     few(Home(home), DeviceProfile(name=HOSTILE, chip=HOSTILE, cores=4))
-    said = words(show(home, view))
+    shown = show(home, view)
+    said = words(shown)
+    for code in shown.code:  # a command: shown as it is
+        said = said.replace(code.value, "")
     assert "<script>" not in said, "markup of a name went through"
 
 
