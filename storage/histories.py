@@ -30,12 +30,13 @@ GROUP BY ALL ORDER BY ALL
 """
 EVERY = "SELECT DISTINCT night FROM cells WHERE night <> '' UNION SELECT night FROM nights ORDER BY night"
 NEWS = "SELECT * FROM verdicts WHERE series = ? AND kind NOT IN ('unchanged', 'young') ORDER BY night"
-SPREADS = """
-SELECT night, min(value) AS low, max(value) AS high
+MEASURED = """
+SELECT night, min(value) AS low, max(value) AS high, count(*) AS n, arg_min(cell, launch) AS cell,
+       arg_min(attempt, launch) AS attempt
 FROM measurements JOIN cells USING (cell, attempt)
 WHERE metric = $metric AND night <> '' AND list_contains($cells, cell) AND NOT starts_with(sweep, 'rerun-')
   AND NOT starts_with(remark, 'invalid:')
-GROUP BY night HAVING count(*) > 1
+GROUP BY night
 """
 
 
@@ -50,11 +51,22 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Launches:
+    """Of one night: the lowest and the highest of its `n` launches, and one of them to look up."""
+
+    low: float
+    high: float
+    n: int
+    cell: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """`spreads`: night -> the lowest and the highest launch, where there were several."""
+    """`launches`: by night."""
 
     history: History
-    spreads: Mapping[str, tuple[float, float]]
+    launches: Mapping[str, Launches]
 
 
 def known(reader: Reader) -> list[Watched]:
@@ -76,10 +88,10 @@ def history(reader: Reader, key: SeriesKey, rules: Rules | None = None) -> Told:
     every = [row["night"] for row in reader.query(EVERY)]
     news = [_verdict(key, row) for row in reader.query(NEWS, [key.id])]
     cells = sorted({cell for point in points for cell in point.cells})
-    spreads = reader.query(SPREADS, {"metric": key.metric, "cells": cells}) if cells else []
+    measured = reader.query(MEASURED, {"metric": key.metric, "cells": cells}) if cells else []
     return Told(
         history=histories.compose(key, points, every, news, rules),
-        spreads={row["night"]: (row["low"], row["high"]) for row in spreads},
+        launches={row.pop("night"): Launches(**row) for row in measured},
     )
 
 

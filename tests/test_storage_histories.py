@@ -70,7 +70,8 @@ def test_several_launches_of_a_night_have_their_range(tmp_path: Path) -> None:
     with Reader(Home(tmp_path)) as reader:
         (one,) = histories.known(reader)
         found = histories.history(reader, one.key)
-    assert found.spreads == {made.night(0): (10.0, 12.0)}
+    launches = found.launches[made.night(0)]
+    assert (launches.low, launches.high, launches.n, launches.cell) == (10.0, 12.0, 3, made.cell().id)
     assert [point.value for point in found.history.points] == [11.0]
 
 
