@@ -14,9 +14,11 @@ from quantfarm.errors import FarmError
 #: Each verb is the function of its name in the module of its name (- is _); a group is a module with an `app`.
 VERBS = (
     *("plan", "sweep", "fits", "ask", "ratings", "results", "pareto", "recommend", "report", "doctor"),
-    *("chat-server", "serve", "up", "dashboard"),
+    *("chat-server", "serve", "up", "dashboard", "export", "import"),
 )
 GROUPS = ("toolchain", "db", "agent", "device", "nightly")
+#: Names that no Python function can have -> the function.
+RENAMED = {"import": "import_file"}
 
 app = typer.Typer(
     help=__doc__,
@@ -34,7 +36,7 @@ def quantfarm() -> None:
 def add(names: Iterable[str]) -> None:
     """Import the modules of these verbs and groups, and make them known."""
     for name in names:
-        plain = name.replace("-", "_")
+        plain = RENAMED.get(name, name.replace("-", "_"))
         module = importlib.import_module(f"cli.{plain}")
         if name in GROUPS:
             app.add_typer(module.app, name=name)

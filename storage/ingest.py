@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from quantfarm.errors import FarmError
-from storage import atomic, device_rows, landing, night_rows, ratings
+from storage import atomic, device_rows, import_files, import_rows, landing, night_rows, ratings
 from storage.database import open_writer
 from storage.home import Home
 from storage.landings import Landings
@@ -76,6 +76,7 @@ def _fill(home: Home, path: Path, wait_s: float) -> int:
         rows = device_rows.load(connection, home, following, done.problems)
         rows += night_rows.load(connection, home, following, done.problems)
         rows += ratings.load(connection, home, following, done.problems)
+        rows += import_rows.load(connection, home, following, done.problems)
         _report(done)
         if changed and not done.cells and not rows:
             connection.execute("UPDATE publication SET version = ?", [following])
@@ -118,7 +119,7 @@ def _remove(database: Path) -> None:
 def _tidy(home: Home) -> None:
     """What killed processes left behind."""
     landing.sweep_up(home)
-    for folder in (home.cells, home.recipes, home.db, *home.artifacts.iterdir()):
+    for folder in (home.cells, home.recipes, home.db, import_files.folder(home), *home.artifacts.iterdir()):
         atomic.sweep_up(folder)
     for left in (*home.db.glob(".cleaned-*"), *home.db.glob(".verify-*")):  # ours alone while we hold the lock
         shutil.rmtree(left, ignore_errors=True)

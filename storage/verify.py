@@ -10,7 +10,8 @@ from pathlib import Path
 
 import duckdb
 
-from storage import compare, device_rows, landing, night_rows, nights, processes, ratings
+from quantfarm.errors import FarmError
+from storage import compare, device_rows, import_files, import_rows, landing, night_rows, nights, processes, ratings
 from storage.artifacts import Artifacts
 from storage.database import open_writer
 from storage.devices import Registry
@@ -58,6 +59,20 @@ def _files(home: Home) -> Iterator[Disagreement]:
         ratings.all_ratings(home)
     except Damaged as error:
         yield Disagreement("unreadable", ratings.path(home).name, str(error))
+    yield from _imports(home)
+
+
+def _imports(home: Home) -> Iterator[Disagreement]:
+    problems: dict[str, str] = {}
+    for provenance in import_files.read_all(home, import_files.sources(home), problems):
+        try:
+            import_files.reading(home, provenance)
+        except FarmError as error:
+            problems[provenance.source] = str(error)
+    for name, why in problems.items():
+        yield Disagreement("unreadable", name, why)
+    for name in import_files.strays(home):
+        yield Disagreement("stray_import", name, "an imported file without its provenance: import it again")
 
 
 def _records(home: Home) -> Iterator[Disagreement]:
@@ -90,7 +105,7 @@ def _artifacts(home: Home) -> Iterator[Disagreement]:
 def _database(home: Home) -> Iterator[Disagreement]:
     published, working = current(home), working_path(home)
     if published is None or not working.exists():
-        if Landings(home).keys():
+        if Landings(home).keys() or import_files.sources(home):
             yield Disagreement("no_database", working.name, "cells have landed, but no database was published")
         return
     with _from_files(home) as files:
@@ -114,6 +129,7 @@ def _from_files(home: Home) -> Iterator[Path]:
             device_rows.load(connection, home, 0, {})
             night_rows.load(connection, home, 0, {})
             ratings.load(connection, home, 0, {})
+            import_rows.load(connection, home, 0, {})
         yield path
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -136,6 +152,8 @@ def _rows(files: Path, database: Path) -> Iterator[Disagreement]:
             yield from _unlike_nights(connection, table)
         if n := len(connection.execute(f"SELECT 1 FROM {compare.unlike_rows('ratings')}").fetchall()):  # noqa: S608
             yield Disagreement("ratings", "ratings.jsonl", f"{n} rows are not what the journal says")
+        for table in import_rows.TABLES:
+            yield from _unlike_imports(connection, table)
 
 
 def _unmatched(connection: duckdb.DuckDBPyConnection) -> Iterator[Disagreement]:
@@ -184,3 +202,10 @@ def _unlike_nights(connection: duckdb.DuckDBPyConnection, table: str) -> Iterato
     rows = connection.execute(f"SELECT night, count(*) FROM {compare.unlike_rows(table)} GROUP BY ALL ORDER BY ALL")  # noqa: S608
     for night, n in rows.fetchall():
         yield Disagreement("night_report", night, f"{n} rows of {table} are not what its report says")
+
+
+def _unlike_imports(connection: duckdb.DuckDBPyConnection, table: str) -> Iterator[Disagreement]:
+    """Imports whose files are not what the database has of them."""
+    rows = connection.execute(f"SELECT source, count(*) FROM {compare.unlike_rows(table)} GROUP BY ALL ORDER BY ALL")  # noqa: S608
+    for source, n in rows.fetchall():
+        yield Disagreement("import", source, f"{n} rows of {table} are not what its file says")
