@@ -68,5 +68,6 @@ def of(found: ModelSource) -> Source:
         n_params=found.n_params,
         size=found.size,
         folder_id=published.id if published else "",
+        unconvertible=found.unconvertible,
         shape={**found.facts, **(published.facts if published else {})},
     )

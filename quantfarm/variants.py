@@ -25,8 +25,8 @@ READ_ONLY = frozenset({*UNQUANTIZED, "TQ1_0", "TQ2_0", "MXFP4_MOE", "NVFP4", "Q1
 class Source:
     """What a plan needs to know of a model. `quant` is the source file's own; `id` as in Recipe.source.
 
-    `folder_id`: the same of its Hugging Face folder; empty for a model that is a GGUF alone. `shape`: architecture
-    of the folder, n_layer, n_head_kv, head_dim, n_vocab where known.
+    `folder_id`: the same of its Hugging Face folder; empty for a model that is a GGUF alone. `unconvertible`: why no
+    GGUF can be made of that. `shape`: architecture of the folder, n_layer, n_head_kv, head_dim, n_vocab where known.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Source:
     n_params: int
     size: int
     folder_id: str = ""
+    unconvertible: str = ""
     shape: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -48,7 +49,7 @@ def variants(names: Sequence[str], source: Source, calibration: str = "") -> tup
 
 
 def _variant(name: str, source: Source, calibration: str) -> Variant:
-    if name == source.quant:
+    if name == source.quant and not source.unconvertible:
         recipe = Recipe(source=source.id, quantizer=AS_IS, quant=name)
         return Variant(model=source.name, format="gguf", quant=name, recipe=recipe)
     made_by, quant, options = asked(name)
@@ -70,6 +71,8 @@ def obstacle(made_by: Quantizer, source: Source) -> str:
     """Why a quantizer can make nothing of a model; empty when it can."""
     if made_by.source == "hf" and not source.folder_id:
         return f"it is made from a Hugging Face folder, and {source.name} is a GGUF alone"
+    if made_by.source == "gguf" and source.unconvertible:
+        return source.unconvertible
     if made_by.source == "gguf" and source.quant not in UNQUANTIZED:
         return f"it is quantized already ({source.quant}): give an F16, BF16 or F32 model"
     return made_by.obstacle(source.shape)
@@ -79,7 +82,7 @@ def base(source: Source, format: str = "gguf") -> Variant | None:
     """The unquantized variant that those of a format are compared with; None for a model that came quantized."""
     if format != "gguf":
         return _variant(PUBLISHED, source, "") if source.folder_id else None
-    return _variant(BASE, source, "") if source.quant in UNQUANTIZED else None
+    return _variant(BASE, source, "") if source.quant in UNQUANTIZED and not source.unconvertible else None
 
 
 def made(sweep: Sweep) -> list[tuple[Quantizer, str, dict[str, Scalar]]]:

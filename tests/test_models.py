@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from flows import sources
 from quantfarm import models
 from quantfarm.errors import UsageError
 from quantfarm.models import digests, folder
+from quantfarm.variants import variants
 from tests.conftest import ROOT
 
 WEIGHTS = "model.safetensors"
@@ -215,12 +217,24 @@ def test_code_that_a_model_brings_is_said_not_to_run(hf_folder: Path) -> None:
     assert "not run" in note
 
 
-def test_an_unknown_architecture_with_code_of_its_own_is_refused(
+def test_no_gguf_is_made_of_an_unknown_architecture_with_code_of_its_own(
     hf_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder, "known_architectures", lambda: frozenset({"LlamaForCausalLM"}))
     edit_config(hf_folder, architectures=["OwnForCausalLM"], auto_map={"AutoModel": "modeling.Model"})
-    assert "does not know its architecture, OwnForCausalLM. It brings Python code" in refusal(hf_folder)
+    known = "does not know its architecture, OwnForCausalLM. It brings Python code"
+    with pytest.raises(UsageError, match=known):
+        models.gguf_file(models.resolve(str(hf_folder)))
+    for asked in ((), ("F16",), ("HF", "Q4_K_M")):
+        with pytest.raises(UsageError, match=f"cannot be made of .*{known}"):
+            variants(asked, sources.describe(str(hf_folder)))
+
+
+def test_what_llama_cpp_does_not_know_others_may(hf_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "known_architectures", lambda: frozenset({"FirstForCausalLM"}))
+    assert [one.format for one in variants(("HF", "MLX-4", "RTN"), sources.describe(str(hf_folder)))] == [
+        *("hf", "mlx", "rtn"),
+    ]
 
 
 def test_only_what_looks_like_a_hub_id_needs_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,8 @@ def gguf_file(source: ModelSource, tell: Tell = nobody) -> Path:
     if source.format == "gguf":
         assert source.path
         return source.path
+    if source.unconvertible:
+        raise UsageError(f"{source.name}: {source.unconvertible}")
     out = _converted(source)
     with cache.locked(out.with_suffix(".lock"), lambda note: tell(Step(what="wait", note=note))):
         if not out.exists():

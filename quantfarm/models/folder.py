@@ -127,16 +127,19 @@ def architecture(config: Mapping[str, Any]) -> str:
     return str(next(iter(config.get("architectures") or [""])))
 
 
-def check_architecture(name: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Notes for the user. Raises UsageError where the converter has no code for it (and the model's own is not run)."""
+def unconvertible(config: Mapping[str, Any]) -> str:
+    """Why llama.cpp's converter makes no GGUF of a model: it has no code for it, and the model's own is not run. Empty
+    where it can, and while its sources, which know, are not here."""
     arch, known = architecture(config), known_architectures()
-    own_code = "auto_map" in config
-    if known and arch not in known:
-        also = " It brings Python code of its own (auto_map), which is never run here." if own_code else ""
-        raise UsageError(
-            f"{name}: llama.cpp's converter does not know its architecture, {arch or '(none named)'}.{also}"
-        )
-    return (f"{name} brings Python code of its own (auto_map): it is not run",) if own_code else ()
+    if not known or arch in known:
+        return ""
+    also = ". It brings Python code of its own (auto_map), which is never run here" if "auto_map" in config else ""
+    return f"llama.cpp's converter does not know its architecture, {arch or '(none named)'}{also}"
+
+
+def notes(name: str, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """For the user."""
+    return (f"{name} brings Python code of its own (auto_map): it is not run",) if "auto_map" in config else ()
 
 
 def folder(path: Path, name: str = "") -> ModelSource:
@@ -156,5 +159,6 @@ def folder(path: Path, name: str = "") -> ModelSource:
         n_params=sum(n_weights(part) for part in parts),
         size=sum(part.stat().st_size for part in parts),
         facts=config_facts(config),
-        notes=check_architecture(name, config),
+        unconvertible=unconvertible(config),
+        notes=notes(name, config),
     )

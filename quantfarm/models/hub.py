@@ -131,7 +131,8 @@ def resolve(wanted: str, tell: Tell = nobody) -> ModelSource:
         size=sum(file.size for file in found.files if fnmatch(file.name, folder.WEIGHTS)),
         revision=found.commit,
         facts=folder.config_facts(config),
-        notes=folder.check_architecture(found.name, config),
+        unconvertible=folder.unconvertible(config),
+        notes=folder.notes(found.name, config),
     )
 
 

@@ -17,7 +17,8 @@ class ModelSource:
     `path`: where it lies; None while a hub model is not downloaded. `format`: "gguf" or "hf".
     `quant`: the file type of a GGUF; F16 for the others, which are converted to it first.
     `n_params` and `size` (bytes of the weights): 0 where not known yet. `facts`: architecture, n_layer,
-    n_head_kv, head_dim, n_vocab, n_ctx_train … where known. `notes`: what the user should be told.
+    n_head_kv, head_dim, n_vocab, n_ctx_train … where known. `unconvertible`: why no GGUF can be made of it, empty where
+    one can. `notes`: what the user should be told.
     """
 
     name: str
@@ -30,4 +31,5 @@ class ModelSource:
     size: int = 0
     revision: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    unconvertible: str = ""
     notes: tuple[str, ...] = ()
