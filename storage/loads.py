@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from quantfarm.report.throttle_plot import Throttle, throttle_of
+from dataclasses import dataclass
+
+from quantfarm.report.throttles import Throttle, throttle_of
 from quantfarm.runtimes import runtime
 from storage.home import Home
 from storage.landings import Landings
@@ -18,16 +20,61 @@ ORDER BY device, model, variant, runtime
 """
 
 
+#: Of launches that never went well the newest, with why.
+EVERY = """
+SELECT cell, attempt, device, model, variant, runtime, build, simulated, workload, state = 'ok' AS ok,
+       concat_ws(': ', nullif(stage, ''), reason) AS failure
+FROM cells WHERE current AND workload_kind = 'sustained'
+QUALIFY row_number() OVER (
+    PARTITION BY device, model, variant, runtime ORDER BY state = 'ok' DESC, started_at DESC, cell
+) = 1
+ORDER BY simulated, device, model, variant, runtime
+"""
+ENERGY = """
+SELECT value, remark FROM measurements
+WHERE cell = ? AND attempt = ? AND metric = 'sustained_energy' AND NOT starts_with(remark, 'invalid:')
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """The newest sustained launch of a variant under a runtime; `failure`: why it has no figures."""
+
+    cell: str
+    attempt: int
+    device: str
+    model: str
+    variant: str
+    runtime: str
+    build: str
+    simulated: bool
+    workload: str
+    ok: bool
+    failure: str
+
+
+def launches(reader: Reader) -> list[Launch]:
+    """Real devices before simulated ones."""
+    return [Launch(**row) for row in reader.query(EVERY)]
+
+
+def energy(reader: Reader, cell: str, attempt: int) -> tuple[float, str] | None:
+    """J/token and what a reader must know of it; None where no power was read."""
+    return next(iter(reader.rows(ENERGY, [cell, attempt])), None)
+
+
+def throttle(home: Home, cell: str, attempt: int) -> Throttle | None:
+    """None of a launch whose trace is gone, or is not as it landed: `quantfarm db verify` says so."""
+    landed = Landings(home).get(cell, attempt)
+    try:
+        lines = trace_path(home, cell, attempt).read_text("utf-8").splitlines()
+        return throttle_of(landed, runtime(landed.cell.runtime).parse(lines)) if landed else None
+    except (OSError, ValueError):
+        return None
+
+
 def throttles(home: Home, reader: Reader, device: str | None = None, model: str | None = None) -> list[Throttle]:
     """The newest sustained launch of each variant under each runtime; one whose trace cannot be read is left out."""
-    landings = Landings(home)
-    found: list[Throttle] = []
-    for row in reader.query(NEWEST, {"device": device, "model": model}):
-        landed = landings.get(row["cell"], row["attempt"])
-        try:
-            lines = trace_path(home, row["cell"], row["attempt"]).read_text("utf-8").splitlines()
-            shown = throttle_of(landed, runtime(landed.cell.runtime).parse(lines)) if landed else None
-        except (OSError, ValueError):  # it is gone, or not as it landed: `quantfarm db verify` says so
-            shown = None
-        found += [shown] if shown else []
-    return found
+    newest = reader.query(NEWEST, {"device": device, "model": model})
+    found = (throttle(home, row["cell"], row["attempt"]) for row in newest)
+    return [one for one in found if one]

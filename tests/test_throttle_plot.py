@@ -6,7 +6,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from quantfarm.metrics.sustained import sustained
-from quantfarm.report.throttle_plot import Throttle, throttle_svg
+from quantfarm.report.throttle_plot import throttle_svg
+from quantfarm.report.throttles import Throttle
 from tests.test_sustained import looks, runs, trace
 
 SVG = "{http://www.w3.org/2000/svg}"

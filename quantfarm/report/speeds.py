@@ -11,7 +11,8 @@ from quantfarm.report.axes_table import Axis
 from quantfarm.report.depth_plot import depth_svg
 from quantfarm.report.figures_table import escape
 from quantfarm.report.slugs import slug
-from quantfarm.report.throttle_plot import Throttle, in_words, throttle_svg
+from quantfarm.report.throttle_plot import throttle_svg
+from quantfarm.report.throttles import Throttle, in_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
