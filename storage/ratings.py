@@ -14,6 +14,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from quantfarm import ratings as judged
+from quantfarm.chat.pairs import SET as CHAT
+from quantfarm.errors import UsageError
 from quantfarm.ratings import Rating, Written
 from storage import journal
 from storage.home import Home
@@ -129,3 +132,14 @@ def carried(home: Home, rater: str, prompt_set: str, those: Sequence[Written]) -
 
 def _of(home: Home, rater: str) -> list[Rating]:
     return [one for one in all_ratings(home) if one.rater == rater]
+
+
+def add_pair(home: Home, rater: str, shown: Sequence[Written], marks: Sequence[int]) -> list[Rating]:
+    """The marks of a pair of chat answers (`quantfarm.chat.pairs.blind`), one for each text that was shown: all or
+    none. Raises UsageError, NoRoom."""
+    if not rater.strip():
+        raise UsageError("marks are somebody's: say your name")
+    if len(marks) != len(shown) or not all(judged.LOWEST <= mark <= judged.HIGHEST for mark in marks):
+        raise UsageError(f"each of the {len(shown)} texts gets a mark from {judged.LOWEST} to {judged.HIGHEST}")
+    pairs = zip(shown, marks, strict=True)
+    return [row for one, mark in pairs for row in add(home, rater.strip(), CHAT, one, mark)]

@@ -1,0 +1,1 @@
+"""Chats with variants: conversations, how they are sampled, the client that streams them, the server's process."""
