@@ -101,6 +101,8 @@ def _measured(subjects: Sequence[Subject]) -> str:
     if launches:
         few = f"{min(launches)}" if min(launches) == max(launches) else f"{min(launches)} to {max(launches)}"
         said.append(f"Speeds are medians over {few} launches of each variant.")
+    elif any("sustained_first" in c.figures for c in everyone):
+        said.append("No speed was measured but that under sustained load.")
     else:
         said.append("No speed was measured.")
     for sha256, c in sorted(texts.items()):
@@ -142,6 +144,7 @@ def _default(s: Subject) -> str:
     said = [escape(r.reason)]
     if r.runner_up:
         said.append(f"Runner-up {escape(r.runner_up.name)}: {escape(r.why_not_runner_up)}")
+    said += [f"Mind: {escape(remark)}." for remark in r.remarks]
     return " ".join(said)
 
 

@@ -65,7 +65,7 @@ def _tasks(subjects: Sequence[Subject]) -> Iterator[str]:
     everyone = [c for s in subjects for c in s.candidates]
     tasks = [column for column in columns(everyone) if column.table == "Tasks"]
     if not tasks:
-        yield "No task (HellaSwag, ARC, MMLU and the like) was measured: quality is perplexity alone."
+        yield "No task (HellaSwag, ARC, MMLU and the like) was measured: how well variants answer is not known."
     elif few(tasks):
         yield "Some tasks were asked of few of their documents: those are not the benchmarks' scores."
 
