@@ -62,9 +62,7 @@ class Farm:
         body = {"kind": "fake", "simulated": True, "cores": 4, "memory_mib": 8192, "options": {"sleep_s": SLEEP_S}}
         for name in self.devices:
             (profiles / f"{name}.yaml").write_text(json.dumps(body))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port, self.dashboard_port = _free_ports(2)
         self.api = Api(f"http://127.0.0.1:{self.port}/api")
 
     # --- the farm ---
@@ -76,9 +74,10 @@ class Farm:
             "QUANTFARM_LEASES": str(self.folder / "leases"),
         }
         environment.pop("PREFECT_API_URL", None)
+        ports = ["--port", str(self.port), "--dashboard-port", str(self.dashboard_port)]
         with (self.folder / "up.out").open("wb") as log:
             self.up = subprocess.Popen(
-                [QUANTFARM, "up", "--port", str(self.port), "--no-nightly"],
+                [QUANTFARM, "up", *ports, "--no-nightly"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -279,6 +278,14 @@ class Farm:
                 asked = time.monotonic()
             assert time.monotonic() - began < START_S, f"the sweep does not go on: {now} cells; {self.said()}"
             time.sleep(0.5)
+
+
+def _free_ports(many: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(many)]
+    ports = [one.getsockname()[1] for one in probes]
+    for one in probes:
+        one.close()
+    return ports
 
 
 def leases_free(folder: Path) -> None:

@@ -75,7 +75,12 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     if not set(ORDER) & set(header):
         missing.insert(0, "run (or time)")
     if missing:
-        raise _wrong(path, 1, f"no column {' and no '.join(missing)}. There are: {', '.join(header)}")
+        raise _wrong(
+            path,
+            1,
+            f"no column {' and no '.join(missing)}. There are: {', '.join(header)}. One line for each value is wanted, "
+            "with run or time, series and value",
+        )
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise _wrong(path, 1, f"the column {', '.join(twice)} stands there twice")

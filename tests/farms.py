@@ -149,9 +149,10 @@ def watch_list(home: Path) -> None:
 @contextmanager
 def farm(home: Path, *options: str, port: int = 0, **environment: str) -> Iterator[Farm]:
     port = port or free_port()
+    ports = ["--port", str(port), "--dashboard-port", str(free_port())]
     watch_list(home)
     process = subprocess.Popen(
-        [QUANTFARM, "up", "--port", str(port), *options],
+        [QUANTFARM, "up", *ports, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -21,6 +21,7 @@ from storage.sweeps import unfinished
 from tests.farms import Farm, devices, farm, free_port, left, until
 from tests.sweeping import QUANTFARM, landings, quantfarm
 
+PARTS = ("server", "serving", "dashboard")
 SERVED = {"sweep", "register-device", "check-devices", "nightly", "report", "rebuild-database"}
 
 
@@ -41,9 +42,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
 def test_it_prints_where_everything_is_and_answers_there(shared: Farm) -> None:
     shared.await_said("everything is up")
     assert f"http://127.0.0.1:{shared.port}" in shared.output
-    assert "dashboard http" in shared.output
-    with urllib.request.urlopen(f"http://127.0.0.1:{shared.port}/") as page:
-        assert page.status == 200
+    dashboard = shared.part("dashboard")["url"]
+    assert f"dashboard {dashboard}" in shared.output
+    for url in (f"http://127.0.0.1:{shared.port}", dashboard):
+        with urllib.request.urlopen(f"{url}/") as page:  # noqa: S310 - our own
+            assert page.status == 200
     assert set(shared.api.deployments()) == SERVED
 
 
@@ -52,13 +55,12 @@ def test_status_tells_each_part_and_the_self_checks(shared: Farm) -> None:
     found = shared.status(code=0)
     assert found["well"]
     assert found["pid"] == shared.process.pid
-    assert {one["name"]: one["state"] for one in found["parts"]} | {"server": "up", "serving": "up"} == {
-        one["name"]: "up" for one in found["parts"]
-    }
+    assert {one["name"]: one["state"] for one in found["parts"]} == dict.fromkeys(PARTS, "up")
     names = {"deployments", "schedules", "zombies", "slots", "versions", "settings", "room", "clock", "sweeps"}
     assert {one["name"] for one in found["checks"]} == names
     words = subprocess.run([QUANTFARM, "up", "--status"], capture_output=True, text=True, check=True).stdout
-    assert "server: up, process" in words
+    for name in PARTS:
+        assert f"{name}: up, process" in words
     assert "zombies: runs whose process is gone are found" in words
 
 
@@ -78,14 +80,13 @@ def test_a_second_one_says_who_runs_and_starts_nothing(shared: Farm) -> None:
     assert "--status" in done.stderr
 
 
-def test_a_server_and_a_serving_process_that_are_killed_come_back_at_their_ports(shared: Farm) -> None:
-    old = shared.kill("server")
-    shared.await_new("server", old)
+def test_each_part_that_is_killed_comes_back_at_its_port(shared: Farm) -> None:
+    before = {name: shared.part(name)["url"] for name in PARTS}
+    for name in PARTS:
+        shared.await_new(name, shared.kill(name))
+        assert shared.part(name)["restarts"] >= 1
     assert shared.api.healthy()
-    old = shared.kill("serving")
-    shared.await_new("serving", old)
-    assert shared.part("server")["restarts"] >= 1
-    assert shared.part("serving")["restarts"] >= 1
+    assert {name: shared.part(name)["url"] for name in PARTS} == before
     assert "killed by signal 9" in shared.output
     shared.await_checked()
 
@@ -128,16 +129,19 @@ def test_an_automation_that_somebody_deleted_is_missed_and_made_again(shared: Fa
     assert automations.ensure(shared.api) == ""
 
 
-def test_a_port_that_is_taken_is_told_with_who_has_it_and_a_free_one(home: Path) -> None:
+@pytest.mark.parametrize("option", ["--port", "--dashboard-port"])
+def test_a_port_that_is_taken_is_told_with_who_has_it_and_a_free_one(home: Path, option: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = subprocess.run([QUANTFARM, "up", "--port", str(port)], capture_output=True, text=True, check=False)
+        ports = {"--port": str(free_port()), "--dashboard-port": str(free_port()), option: str(port)}
+        words = [word for pair in ports.items() for word in pair]
+        done = subprocess.run([QUANTFARM, "up", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert f"port {port}" in done.stderr
     assert f"(pid {os.getpid()})" in done.stderr
-    assert "use --port" in done.stderr
+    assert f"use {option} " in done.stderr
     assert not (home / "prefect").exists(), "something was started"
 
 
@@ -158,9 +162,7 @@ def test_killed_it_leaves_nothing_and_the_next_one_takes_over_and_goes_on(
         found = first.status(code=1)
         assert not found["running"]
         assert [one["cells"] for one in found["sweeps"]] == [80]
-    done = (
-        len(landings(home).all_ids()) if hasattr(landings(home), "all_ids") else len(list((home / "cells").iterdir()))
-    )
+    done = len(landings(home).keys())
     with farm(home, "--no-nightly", "--go-on", port=port) as second:
         second.await_said("unfinished: sweep .* of 80 cells finished")
         second.await_said("going on with sweep")

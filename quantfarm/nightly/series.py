@@ -57,6 +57,10 @@ def choose(keys: Sequence[SeriesKey], asked: str) -> SeriesKey:
     if len(matching) == 1:
         return matching[0]
     if not matching:
-        raise unknown("series", asked, [key.id for key in keys]) if keys else UsageError("no night was measured yet")
+        raise (
+            unknown("series", asked, [key.id for key in keys])
+            if keys
+            else UsageError("no night was measured yet: run `quantfarm nightly run`")
+        )
     told = "".join(f"\n  {key.id}  {key.name}" for key in sorted(matching)[:20])
     raise UsageError(f"{len(matching)} series match '{asked}'; name one by its id:{told}")
