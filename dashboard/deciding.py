@@ -11,6 +11,7 @@ from quantfarm.report import columns, names
 from quantfarm.report.columns import QUALITY, TASKS
 from quantfarm.report.conditions import power_mode
 from quantfarm.statistics.frontier import Frontier, pareto
+from quantfarm.statistics.tasks import Difference, against_base
 from storage.behind import Behind, behind, of
 from storage.candidates import candidates
 from storage.measured import Measured, measured
@@ -70,6 +71,15 @@ def _default(
     del reader
     everyone = of_device(device, model, mode)
     return recommend(everyone, max_ram_mib=max_ram, min_quality=min_quality, min_speed=min_speed)
+
+
+def task_differences(device: str, model: str) -> list[Difference]:
+    return store.ask(_task_differences, device, model)
+
+
+def _task_differences(reader: Reader, device: str, model: str) -> list[Difference]:
+    del reader
+    return against_base(of_device(device, model))
 
 
 def measurement(candidate: Candidate, *metrics: str) -> Behind | None:

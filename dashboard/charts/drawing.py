@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from quantfarm.report.labels import Box, Label, place
 Range = tuple[float, float]
 #: A longer name is cut in a plot; the table below it has all of it.
 LONGEST = 28
+#: More points than this are named by the pointer alone, but for those that matter most.
+NAMED = 24
 #: About what a plot measures in pixels where labels are placed beside points: what is wider only gives more room.
 WIDTH, HEIGHT = 560, 400
 LETTER, LINE = 7.4, 16.0
@@ -51,7 +54,19 @@ def beside(
     lines: Sequence[tuple[float, float]] = (),
 ) -> list[tuple[float, float]]:
     """For each point how far its label's middle is from it, in pixels to the right and up, clear of the others and
-    of points along lines."""
+    of points along lines. Kept: it takes longer than all the rest of a plot."""
+    return _beside(tuple(points), tuple(texts), tuple(radii), x, y, tuple(lines))
+
+
+@functools.lru_cache(maxsize=256)
+def _beside(
+    points: tuple[tuple[float, float], ...],
+    texts: tuple[str, ...],
+    radii: tuple[float, ...],
+    x: Range,
+    y: Range,
+    lines: tuple[tuple[float, float], ...],
+) -> list[tuple[float, float]]:
 
     def pixels(px: float, py: float) -> tuple[float, float]:
         return (px - x[0]) / (x[1] - x[0]) * WIDTH, (py - y[0]) / (y[1] - y[0]) * HEIGHT

@@ -21,8 +21,6 @@ from quantfarm.statistics.resample import MEMORY, key
 SMALLEST, LARGEST = 11.0, 26.0
 DIMMED = 0.3
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "hexagon", "cross")
-#: More points than this are named by the pointer alone, but for those on the frontier.
-NAMED = 14
 #: Launches from which a median has a 95 % interval.
 ENOUGH = 6
 
@@ -204,8 +202,8 @@ def _hover(standing: Standing, frontier: Frontier, on: Axes) -> str:
 
 
 def _labels(drawn: go.Figure, frontier: Frontier, on: Axes, chosen: Candidate | None) -> None:
-    few = len(frontier.standings) <= NAMED
-    said = [s for s in frontier.standings if few or s.on_frontier][: 3 * NAMED]
+    few = len(frontier.standings) <= drawing.NAMED
+    said = [s for s in frontier.standings if few or s.on_frontier][: drawing.NAMED]
     at = [_at(s.candidate, frontier, on) for s in said]
     stars = ["★ " if chosen is not None and key(chosen) == key(s.candidate) else "" for s in said]
     texts = [f"{star}{s.candidate.name}"[: drawing.LONGEST] for star, s in zip(stars, said, strict=True)]

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from quantfarm.candidates import Candidate
+from quantfarm.statistics.increase import base_of
 from quantfarm.statistics.paired import PairedAccuracy, paired_accuracy
+from quantfarm.statistics.resample import key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Of a variant's accuracy on a task to the unquantized model's, in percentage points."""
+
+    metric: str
+    candidate: Candidate
+    base: Candidate
+    paired: PairedAccuracy
 
 
 def differences(base: Candidate, other: Candidate) -> dict[str, PairedAccuracy]:
@@ -16,3 +31,14 @@ def differences(base: Candidate, other: Candidate) -> dict[str, PairedAccuracy]:
     shared = sorted(base.items.keys() & other.items.keys())
     pairs = {name: (base.items[name], other.items[name]) for name in shared}
     return {name: paired_accuracy(a, b) for name, (a, b) in pairs.items() if a.right.keys() & b.right.keys()}
+
+
+def against_base(everyone: Sequence[Candidate]) -> list[Difference]:
+    """Each accuracy of each variant against the unquantized model under its runtime; the largest variant first."""
+    found: list[Difference] = []
+    for c in sorted(everyone, key=lambda c: (-c.bits_per_weight, c.variant, c.runtime)):
+        base = base_of(everyone, c.runtime, has=lambda one: bool(one.items))
+        if base is not None and key(base) != key(c):
+            paired = differences(base, c)
+            found += [Difference(metric=m, candidate=c, base=base, paired=p) for m, p in paired.items()]
+    return found
