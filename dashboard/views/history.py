@@ -39,7 +39,7 @@ def main() -> None:
     told = _last_night(standing)
     if not found:
         parts.empty(
-            "No night was measured yet.", "quantfarm nightly run", why="`quantfarm up` measures one every night."
+            "No night was measured yet.", "quantfarm nightly run", why="quantfarm up measures one every night."
         )
         return
     st.subheader("A series over the nights", anchor=False)

@@ -36,6 +36,11 @@ def words(shown: AppTest) -> str:
     return "\n".join(_text(one) for kind in TEXTS for one in getattr(shown, kind))
 
 
+def plainly(shown: AppTest) -> str:
+    """The same as somebody reads it: without the marks that keep Markdown from taking names for markup."""
+    return words(shown).replace("\\", "")
+
+
 def _text(element: Any) -> str:
     label = getattr(element, "label", "") or ""
     return f"{label} {element.value}".strip()

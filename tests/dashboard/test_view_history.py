@@ -15,7 +15,7 @@ from storage.ingest import ingest
 from storage.reading import Reader
 from tests import nights as made
 from tests.alerting import regression, silence
-from tests.dashboard.showing import show, words
+from tests.dashboard.showing import plainly, show, words
 from tests.storing import cell, launches
 
 DESK = DeviceProfile(name="desk", kind="ssh", chip="N100", cores=4)
@@ -51,7 +51,7 @@ def test_without_a_night_it_says_how_one_is_measured(home: Path) -> None:
 def test_the_last_night_tells_a_regression_first_with_all_that_is_known_of_it(home: Path) -> None:
     key = measured(home)
     told(home, silence(), regression(key, first_bad=made.night(9)))
-    said = words(show(home, "history")).replace("\\", "")
+    said = plainly(show(home, "history"))
     assert said.index("Regression") < said.index("No data")
     for part in (
         "1 regression, no data from 1 device",
@@ -68,7 +68,7 @@ def test_the_last_night_tells_a_regression_first_with_all_that_is_known_of_it(ho
 def test_what_the_night_tells_is_the_series_that_is_shown(home: Path) -> None:
     key = measured(home)
     told(home, regression(key, first_bad=made.night(9)))
-    said = words(show(home, "history")).replace("\\", "")
+    said = plainly(show(home, "history"))
     assert f"Series {key.id} · 11 nights · last 2026-11-12: 89.80 tok/s · 1 night without data · no fork" in said
     assert "Conditions: N100 · fake 1 · os Debian 13" in said
     assert "Simulated" not in said
@@ -78,7 +78,7 @@ def test_an_address_opens_the_series_that_it_names(home: Path) -> None:
     measured(home)
     with Reader(Home(home)) as reader:
         other = next(one.key for one in histories.known(reader) if one.key.device == "other")
-    said = words(show(home, "history", series=other.id)).replace("\\", "")
+    said = plainly(show(home, "history", series=other.id))
     assert f"Series {other.id}" in said
     assert "Simulated device" in said
 
@@ -91,7 +91,7 @@ def test_an_acknowledged_regression_says_by_whom_and_why(home: Path) -> None:
     began = VERDICT.dump_python(verdict, mode="json")
     alerts.add({"kind": "night", "night": "2026-11-12", "sinks": [], "over": [], "began": [began], "goes_on": []})
     alerts.acknowledge([f"{key.id}@2026-11-12"], "fixed in 0.3.38")
-    said = words(show(home, "history")).replace("\\", "")
+    said = plainly(show(home, "history"))
     assert "acknowledged by" in said
     assert "fixed in 0.3.38" in said
 
@@ -100,7 +100,7 @@ def test_a_damaged_journal_of_alerts_hides_nothing(home: Path) -> None:
     key = measured(home)
     (home / "alerts").mkdir()
     (home / "alerts" / "log.jsonl").write_text("[]\n{}\n")
-    said = words(show(home, "history")).replace("\\", "")
+    said = plainly(show(home, "history"))
     assert f"Series {key.id}" in said
     assert "log.jsonl" in said
 
