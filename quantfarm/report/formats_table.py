@@ -1,4 +1,4 @@
-"""Formats against each other: what each way of making a variant loses at about as many bits per weight."""
+"""Formats against each other: what each way of quantizing to four bits loses, and what it is in fact."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from quantfarm.candidates import Candidate
 from quantfarm.decide.cliff import IMATRIX, PLAIN, made_by
 from quantfarm.report.figures import NONE, mebibytes, number, share, spread
 from quantfarm.report.figures_table import escape
-from quantfarm.statistics.increase import UNQUANTIZED, Increase, base_of, increase
+from quantfarm.report.palette import size_class
+from quantfarm.statistics.increase import Increase, base_of, increase
 from quantfarm.statistics.resample import SPEED
 
-#: Bits per weight that count as about four.
-FOUR_BITS = (4.0, 5.5)
+#: Formats of four bits that do not say so in their names.
+FOUR_BITS = frozenset({"AWQ", "GPTQ", "RTN"})
 HEADINGS = ("variant", "made by", "bits/weight", "size MiB", "perplexity over the unquantized", "decode tok/s", "with")
 WAYS = {PLAIN: "llama.cpp", IMATRIX: "llama.cpp, importance matrix"}
 
@@ -23,15 +24,15 @@ def _loss(c: Candidate, everyone: Sequence[Candidate]) -> Increase | None:
     return increase(c, base) if base else None
 
 
+def four_bits(variant: str) -> bool:
+    """By name: what it is in fact differs by what stays larger (embeddings, the output layer, scales)."""
+    quant = variant.partition("+")[0]
+    return quant in FOUR_BITS or size_class(quant) == 4
+
+
 def compared(candidates: Sequence[Candidate]) -> list[tuple[Candidate, Increase]]:
-    """Variants of about four bits with what they lose, the least first; empty where they are of one format alone."""
-    found = [
-        (c, loss)
-        for c in candidates
-        if c.variant not in UNQUANTIZED
-        and FOUR_BITS[0] <= c.bits_per_weight <= FOUR_BITS[1]
-        and (loss := _loss(c, candidates))
-    ]
+    """Variants of four bits with what they lose, the least first; empty where they are of one format alone."""
+    found = [(c, loss) for c in candidates if four_bits(c.variant) and (loss := _loss(c, candidates))]
     return sorted(found, key=lambda pair: pair[1].nats) if len({made_by(c.variant) for c, _ in found}) > 1 else []
 
 
@@ -61,12 +62,14 @@ def _cells(c: Candidate, loss: Increase) -> list[str]:
 
 def sentence(candidates: Sequence[Candidate]) -> str:
     """Who loses least and most of them."""
-    found, between = compared(candidates), f"between {FOUR_BITS[0]:g} and {FOUR_BITS[1]:g} bits per weight"
+    found = compared(candidates)
     if not found:
-        return f"There are not two formats with a comparable perplexity {between}: how they compare was not measured."
+        return "There are not two formats of 4 bits with a comparable perplexity: how they compare was not measured."
     (best, least), (worst, most) = found[0], found[-1]
+    bits = sorted(c.bits_per_weight for c, _ in found)
     return (
-        f"Of {len(found)} variants {between}, {escape(best.name)} loses the least perplexity ({share(least.share)} at "
+        f"Of {len(found)} variants of 4 bits (in fact {number(bits[0])} to {number(bits[-1])} bits per weight: formats "
+        f"differ in what they leave larger), {escape(best.name)} loses the least perplexity ({share(least.share)} at "
         f"{number(best.bits_per_weight)} bits) and {escape(worst.name)} the most ({share(most.share)} at "
-        f"{number(worst.bits_per_weight)} bits). Their bits differ, and so may the runtimes that read them."
+        f"{number(worst.bits_per_weight)} bits). The runtimes that read them may differ, too."
     )

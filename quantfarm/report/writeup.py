@@ -99,8 +99,8 @@ def _measured(subjects: Sequence[Subject]) -> str:
     if workloads:
         said.append(f"Workloads: {', '.join(f'`{escape(one)}`' for one in workloads)}.")
     if launches:
-        few = f"{min(launches)}" if min(launches) == max(launches) else f"{min(launches)} to {max(launches)}"
-        said.append(f"Speeds are medians over {few} launches of each variant.")
+        few = f"{min(launches)} to " if min(launches) < max(launches) else ""
+        said.append(f"Speeds are medians over {few}{plural(max(launches), 'launch', 'launches')} of each variant.")
     elif any("sustained_first" in c.figures for c in everyone):
         said.append("No speed was measured but that under sustained load.")
     else:

@@ -56,8 +56,8 @@ def _launches(subjects: Sequence[Subject]) -> Iterator[str]:
         n = [c.figures["decode_tps"].n for c in s.candidates if "decode_tps" in c.figures]
         if n and min(n) < NO_INTERVAL:
             yield (
-                f"On {escape(s.device)} decode speeds are of {min(n)} launches at the fewest: below {NO_INTERVAL} "
-                "there is no 95 % interval of a median, and frontier and default are less certain."
+                f"On {escape(s.device)} decode speeds are of {plural(min(n), 'launch', 'launches')} at the fewest: "
+                f"below {NO_INTERVAL} there is no 95 % interval of a median, and frontier and default are less certain."
             )
 
 
