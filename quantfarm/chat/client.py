@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ class Answer:
             **sampling.asked(),
         }
         self._connection = _connection(endpoint)
+        self._socket: socket.socket | None = None
         self._given_up = False
         self._times: list[int] = []
         self._ended = ""
@@ -86,8 +88,8 @@ class Answer:
     def close(self) -> None:
         self._given_up = True
         with contextlib.suppress(OSError):
-            if self._connection.sock:
-                self._connection.sock.shutdown(2)
+            if self._socket:
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _sent(self) -> http.client.HTTPResponse:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
@@ -95,9 +97,11 @@ class Answer:
             headers["Authorization"] = f"Bearer {self._endpoint.key}"
         body = json.dumps(self._request, ensure_ascii=False).encode("utf-8", "replace")
         path = urlsplit(self._endpoint.url).path.rstrip("/")
+        self._connection.connect()
+        opened: socket.socket = self._connection.sock  # the connection forgets it once the answer has begun
+        opened.settimeout(READ_S)
+        self._socket = opened
         self._connection.request("POST", f"{path}/chat/completions", body, headers)
-        if self._connection.sock:
-            self._connection.sock.settimeout(READ_S)
         response = self._connection.getresponse()
         if response.status != 200:
             raise ChatError(_why(response.read(BLOCK)) or f"HTTP {response.status} {response.reason}", response.status)

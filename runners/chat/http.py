@@ -103,7 +103,7 @@ def serve(server: Server, writer: Any, idle_s: float) -> str:
         while True:
             server.jobs.get(timeout=idle_s or None).write(writer)
     except queue.Empty:
-        return f"nobody asked for {idle_s / 60:g} minutes"
+        return f"nobody asked for {idle_s / 60:.3g} minutes"
     finally:
         server.shutdown()
         server.server_close()
