@@ -53,9 +53,9 @@ def _show(home: Home, arguments: dict[str, Any], as_json: bool) -> None:
 
 def run(home: Home, arguments: dict[str, Any], table: live.LiveTable | None) -> dict[str, Any]:
     """The flow, with a server of its own where none is set; its counts."""
-    # A server of our own does not come back, and one that is gone is not waited for by the minute.
-    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "1")
     with own_server.ready(home):
+        # A server of our own does not come back, and one that is gone is not waited for by the minute.
+        os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "1")
         return _called(arguments, table)
 
 

@@ -42,8 +42,8 @@ def up(
 ) -> None:
     """Start everything on this machine, keep it running, and stop it all on Ctrl-C.
 
-    That is Prefect's server (SQLite in the farm's folder), the process that serves the deployments, the dashboard
-    where it is installed, and a Ray head with --ray. All of it listens on loopback alone.
+    That is Prefect's server (SQLite in the farm's folder), the process that serves the deployments, the dashboard,
+    and a Ray head with --ray. All of it listens on loopback alone.
     """
     home, console = Home.default(), Console(soft_wrap=True)
     if status:

@@ -23,8 +23,12 @@ log = logging.getLogger("quantfarm.flows")
 
 #: Lines of a plan, and devices with plots of their own, that a page shows.
 LINES, DEVICES = 200, 12
-#: Views of the dashboard that a device's line leads to, and what their links are called.
-VIEWS = {"frontier": "frontier", "quality": "quality", "history": "nights"}
+#: Views of the dashboard that a device's line leads to, what they are asked for, and what their links are called.
+VIEWS: dict[str, tuple[tuple[str, ...], str]] = {
+    "frontier": (("device", "model"), "frontier"),
+    "quality": (("device", "model"), "quality"),
+    "history": (("device",), "nights"),
+}
 SIMULATED = "**Simulated: these are not measurements.**\n\n"
 
 
@@ -99,5 +103,6 @@ def _links(home: Home, model: str, devices: Sequence[str]) -> str:
 
 
 def _views(base: str, model: str, device: str) -> str:
-    told = {title: links.view(base, view, device=device, model=model) for view, title in VIEWS.items()}
-    return " · ".join(f"[{title}]({url})" for title, url in told.items())
+    known = {"device": device, "model": model}
+    told = [(title, links.view(base, view, **{one: known[one] for one in of})) for view, (of, title) in VIEWS.items()]
+    return " · ".join(f"[{title}]({url})" for title, url in told)

@@ -54,6 +54,7 @@ def test_where_a_dashboard_runs_each_device_has_its_views_there(home: Path, prep
     assert f"[dashboard]({URL}/overview)" in text
     for name in ("phone-a", "phone-b"):
         assert f"- {name}: [frontier]({URL}/frontier?device={name}&model=reference)" in text
+        assert f"[nights]({URL}/history?device={name})" in text
 
 
 def test_where_none_runs_nothing_leads_there(home: Path, prepared: Prepared) -> None:

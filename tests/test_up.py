@@ -120,6 +120,16 @@ def test_a_flow_run_outlives_its_serving_process_and_can_still_be_cancelled(shar
     assert not [one for one in unfinished(Home(shared.home)) if one.alive]
 
 
+def test_a_sweep_from_the_shell_is_seen_in_the_farms_ui_and_starts_no_second_server(shared: Farm) -> None:
+    asked = ("--devices", "laptop", "--quants", "Q8_0", "--suite", "speed", "--launches", "1", "-p", "33", "--json")
+    assert json.loads(quantfarm("sweep", *asked))["ok"] == 2
+    [run] = [one for one in shared.api.runs(["COMPLETED"]) if not one["deployment_id"]]
+    assert run["name"] == "sweep reference × 1 quant × 1 device"
+    which = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
+    until(lambda: any("✓ laptop" in one["message"] for one in shared.api.post("/logs/filter", which)), "its log")
+    assert "database is locked" not in (shared.home / "up" / "server.log").read_text()
+
+
 def test_an_automation_that_somebody_deleted_is_missed_and_made_again(shared: Farm) -> None:
     [one] = [one for one in shared.api.all("/automations/filter", {}) if one["name"] == automations.ZOMBIES]
     shared.api.ask("DELETE", f"/automations/{one['id']}")
