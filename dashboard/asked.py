@@ -41,8 +41,9 @@ def one(
     words: Callable[[str], str] = str,
     **more: Any,
 ) -> str:
-    """One of the options (not empty)."""
-    _missing(label, key, options, words)
+    """One of the options (not empty); with `accept_new_options` also another that somebody types."""
+    if not more.get("accept_new_options"):
+        _missing(label, key, options, words)
     index = options.index(default) if default in options else 0
     return _keep(key, st.selectbox(label, options, index, words, key=key, bind="query-params", **more))
 

@@ -106,7 +106,7 @@ def after(before: State, event: Mapping[str, Any]) -> State:
     if kind == "ended":
         ok, reason = bool(event.get("ok")), str(event.get("reason") or "")
         return replace(before, phase=Phase.ENDED, ok=ok, text=reason, waiting_for_us="", urgent=False)
-    if kind in Phase:
+    if kind in tuple(Phase):
         return replace(before, phase=Phase(kind), text=text)
     return before
 
