@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dashboard import store
 from quantfarm.candidates import Candidate, named
 from quantfarm.decide import Recommendation, recommend
+from quantfarm.decide.versus import Taken
 from quantfarm.report import columns, names
 from quantfarm.report.columns import QUALITY, TASKS
 from quantfarm.report.conditions import power_mode
 from quantfarm.statistics.frontier import Frontier, pareto
 from quantfarm.statistics.tasks import Difference, against_base
-from storage.behind import Behind, behind, of
+from storage.behind import Behind, behind, of, taken
 from storage.candidates import candidates
 from storage.measured import Measured, measured
 from storage.reading import Reader
@@ -90,3 +91,9 @@ def measurement(candidate: Candidate, *metrics: str) -> Behind | None:
             if found:
                 return found[0]
     return None
+
+
+def launches(c: Candidate) -> dict[str, list[Taken]]:
+    """When the launches behind a candidate's figures were, by metric."""
+    found = store.ask(taken, c.device, c.model, c.variant, c.runtime, c.build)
+    return {metric: these for (metric, workload), these in found.items() if c.workloads.get(metric) == workload}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from quantfarm.candidates import Candidate
+from quantfarm.decide.versus import Taken
 from quantfarm.suites import QUALITY
 from storage.reading import Reader
 
@@ -60,3 +61,23 @@ def _is_of(one: Behind, candidate: Candidate, metric: str) -> bool:
     )
     own = (one.device, one.build) == (candidate.device, candidate.build)
     return alike and (own or (one.kind in QUALITY and one.artifact == candidate.artifact))
+
+
+TAKEN = """
+SELECT metric, workload, epoch(started_at) AS at, value
+FROM cells JOIN measurements USING (cell, attempt)
+WHERE current AND state = 'ok' AND device = $device AND model = $model AND variant = $variant AND runtime = $runtime
+  AND build = $build AND NOT starts_with(remark, 'invalid:') AND started_at IS NOT NULL
+ORDER BY metric, launch
+"""
+
+
+def taken(
+    reader: Reader, device: str, model: str, variant: str, runtime: str, build: str
+) -> dict[tuple[str, str], list[Taken]]:
+    """When each launch of a candidate was: by metric and workload."""
+    asked = {"device": device, "model": model, "variant": variant, "runtime": runtime, "build": build}
+    found: dict[tuple[str, str], list[Taken]] = {}
+    for metric, workload, at, value in reader.rows(TAKEN, asked):
+        found.setdefault((metric, workload), []).append(Taken(at, value))
+    return found

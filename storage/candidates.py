@@ -33,6 +33,13 @@ def candidates(
     """
     check_device(reader, device)
     runs = [run for run in read_runs(reader, model, device) if not (run.ok and is_canary(run))]
+    return of_runs(reader, runs, device, with_items=with_items)
+
+
+def of_runs(
+    reader: Reader, runs: Sequence[Run], device: str | None = None, *, with_items: bool = True
+) -> list[Candidate]:
+    """Those that these runs make, and no others."""
     pool = _Pool(runs)
     picked = [pool.picked(group) for group in pool.groups if device in (None, group[0].device)]
     loss = _losses(reader, picked)
