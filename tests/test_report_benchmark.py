@@ -51,8 +51,9 @@ def test_frontier_cliff_and_targets_are_in_words() -> None:
     text = made(seven())
     assert "- on it: **Q2_K**, P(non-dominated) 1.00, certain" in text
     assert "The quality cliff lies between Q4_K_M and Q3_K_M" in text
-    assert "decode_tps:Q4_K_M ≥ 1000: **pass**" in text and "ttft:Q2_K ≤ 0.00100: **miss**" in text
-    assert "decode_tps:Q9 ≥ 1.00: **not measured**" in text
+    assert "- **Q4_K_M**: decode speed ≥ 1000 tok/s: **pass** (1297 tok/s, Q4_K_M)" in text
+    assert "- **Q2_K**: time to first token ≤ 0.001 s: **miss**" in text
+    assert "- **Q9**: decode speed ≥ 1 tok/s: **not measured**" in text
 
 
 def test_conditions_name_chip_system_build_settings_text_commit_and_date() -> None:

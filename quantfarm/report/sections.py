@@ -9,8 +9,8 @@ from quantfarm.candidates import Candidate
 from quantfarm.decide import Checked, Cliff, NoCliff, Recommendation, check, cliff, recommend, wording
 from quantfarm.decide.cliff import further
 from quantfarm.nouns import DeviceProfile, Skip
-from quantfarm.report import conditions, figures_table, five_way
-from quantfarm.report.figures import NAMES, number, probability
+from quantfarm.report import conditions, figures_table, five_way, targets_table
+from quantfarm.report.figures import NAMES, probability
 from quantfarm.report.figures_table import escape
 from quantfarm.statistics.frontier import CERTAIN, Frontier, Standing, pareto
 
@@ -145,13 +145,7 @@ def _chance(standing: Standing) -> str:
 def _targets(targets: Sequence[Checked]) -> str:
     if not targets:
         return ""
-    lines = [
-        f"- {escape(t.target)} {'≥' if t.at_least else '≤'} {number(t.goal)}"
-        + (f" for models of about {t.size:g}B" if t.size else "")
-        + f": **{t.verdict}**"
-        + (f" ({number(t.value)}, {escape(t.variant)})" if t.value is not None else "")
-        for t in targets
-    ]
+    lines = [f"- {targets_table.sentence(one)}" for one in targets]
     return "### Targets\n\n" + "\n".join(lines)
 
 

@@ -84,6 +84,14 @@ def goal(one: Checked) -> str:
     return f"{whose}{escape(_named(metric))} {'≥' if one.at_least else '≤'} {figure(metric, one.goal, exact=True)}"
 
 
+def sentence(one: Checked) -> str:
+    """`Q4_K_M: decode speed ≥ 35 tok/s: pass (36.2 tok/s)`."""
+    metric, _, _ = one.target.partition(":")
+    models = f" for models of about {one.size:g}B" if one.size else ""
+    measured = f" ({figure(metric, one.value)}, {escape(one.variant)})" if one.value is not None else ""
+    return f"{goal(one)}{models}: **{one.verdict}**{measured}"
+
+
 def _named(metric: str) -> str:
     if metric == INCREASE:
         return "perplexity over the unquantized model's"
