@@ -73,7 +73,9 @@ class LiveTable:
         """What a device's programs said by the way: for logs."""
 
     def _waiting(self, news: News) -> None:
-        self.console.print(news.text, style="yellow", markup=False)
+        if news.text != self.note:  # who waits looks every second
+            self.note = news.text
+            self.console.print(news.text, style="yellow", markup=False, soft_wrap=True)
 
     def _plan(self, news: News) -> None:
         assert news.plan

@@ -13,11 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quantfarm.answers import Answer
-from quantfarm.statistics.significance import student_p
+from quantfarm.statistics.significance import student
 
 LOWEST, HIGHEST = 1, 5
 UNIT = "of 5"
-LEVEL = 0.95
 
 
 def sha256(text: str) -> str:
@@ -119,15 +118,6 @@ def _half_width(values: Sequence[float]) -> float | None:
         return None
     spread = max(statistics.stdev(values), 1 / math.sqrt(12))
     return student(n - 1) * spread / math.sqrt(n)
-
-
-def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, by bisection of its distribution function."""
-    low, high = 0.0, 13.0  # t(1) is 12.706
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if student_p(middle, freedom) > 1 - LEVEL else (low, middle)
-    return high
 
 
 def last(ratings: Iterable[Rating]) -> list[Rating]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from quantfarm.candidates import Candidate
 from quantfarm.report import five_way
+from quantfarm.statistics.increase import increase
 from quantfarm.statistics.paired import Answers
 from quantfarm.statistics.summary import Summary, summarise
 
@@ -131,3 +132,17 @@ def test_where_nobody_decoded_in_batches_there_is_no_table() -> None:
     assert five_way.rows(ways) == []
     assert five_way.table(ways) == ""
     assert five_way.table(five()[:1]) == ""
+
+
+def test_of_few_chunks_the_interval_of_a_difference_is_students() -> None:
+    """Two chunks say next to nothing of the spread between chunks: t(1) is 12.7, and the normal law has 1.96."""
+    many, few = (
+        [replace(one, chunk_nll=one.chunk_nll[:n], chunk_tokens=one.chunk_tokens[:n]) for one in five()]
+        for n in (20, 2)
+    )
+    widths = []
+    for of in (many, few):
+        found = increase(of[-1], of[1])
+        assert found is not None
+        widths.append((found.high - found.nats) / found.error)
+    assert [round(width, 3) for width in widths] == [2.093, 12.706]

@@ -11,6 +11,7 @@ import numpy as np
 from quantfarm.candidates import Candidate
 from quantfarm.statistics.comparable import text_of
 from quantfarm.statistics.resample import Z95, figure_loss, has_chunks, paired_errors
+from quantfarm.statistics.significance import student
 
 #: Quantizations that count as unquantized, in the order in which they are preferred as the base.
 #: HF: the model as it was published.
@@ -19,18 +20,20 @@ UNQUANTIZED = ("F16", "BF16", "F32", "HF")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Increase:
-    """ln(PPL ÷ base's PPL) in nats, and its standard error (0 where none is known)."""
+    """ln(PPL ÷ base's PPL) in nats, and its standard error (0 where none is known). `width`: half of the 95 % interval
+    in standard errors, Student's where the error is of few chunks."""
 
     nats: float
     error: float
+    width: float = Z95
 
     @property
     def low(self) -> float:
-        return self.nats - Z95 * self.error
+        return self.nats - self.width * self.error
 
     @property
     def high(self) -> float:
-        return self.nats + Z95 * self.error
+        return self.nats + self.width * self.error
 
     @property
     def beyond_noise(self) -> bool:
@@ -54,7 +57,8 @@ def increase(candidate: Candidate, base: Candidate) -> Increase | None:
         nll = np.array([candidate.chunk_nll, base.chunk_nll])
         tokens = np.array(base.chunk_tokens, dtype=np.float64)
         mean = nll.sum(axis=1) / tokens.sum()
-        return Increase(nats=float(mean[0] - mean[1]), error=float(paired_errors(nll, tokens)[0, 1]))
+        error = float(paired_errors(nll, tokens)[0, 1])
+        return Increase(nats=float(mean[0] - mean[1]), error=error, width=student(len(tokens) - 1))
     (own, own_error), (other, other_error) = figure_loss(candidate, "ppl"), figure_loss(base, "ppl")
     return Increase(nats=own - other, error=math.hypot(own_error, other_error))
 

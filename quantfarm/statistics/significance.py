@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -46,6 +47,16 @@ def student_p(t: float, freedom: float) -> float:
     if math.isinf(square):
         return 0.0
     return _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + square), square / (freedom + square))
+
+
+@functools.cache
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t, by bisection of its distribution function."""
+    low, high = 0.0, 13.0  # t(1) is 12.706
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_p(middle, freedom) > 0.05 else (low, middle)
+    return high
 
 
 def _incomplete_beta(a: float, b: float, x: float, rest: float) -> float:
