@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import asked, deciding, parts
+from dashboard import asked, cards, deciding, parts
 from dashboard.charts import frontier as chart
 from dashboard.charts.frontier import Axes
 from quantfarm.candidates import Candidate
@@ -190,6 +190,9 @@ def _default(made: deciding.Recommendation, found: Frontier) -> None:
         st.caption("A default rests on decode speed, resident memory and perplexity, whatever the plot shows. Again:")
         st.code(made.reproduce, language="sh", wrap_lines=True)
         _links(made.chosen, found, f"Follow {made.chosen.name} to its measurement")
+        chosen = {"device": made.chosen.device, "model": made.chosen.model, "variant": made.chosen.variant}
+        parts.to("playground", f"Talk to {made.chosen.name}", **chosen)
+        cards.download(made.chosen)
         if made.runner_up:
             _compare(made.chosen, made.runner_up)
 
