@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantfarm.chat import sse
@@ -125,6 +125,7 @@ def test_a_character_whose_bytes_come_in_two_packets_is_whole() -> None:
         assert list(answer(endpoint)) == ["né🙂"]
 
 
+@settings(deadline=None)
 @given(
     texts=st.lists(st.text(min_size=1), max_size=6),
     cuts=st.lists(st.integers(0, 10_000), max_size=20),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents import leases
@@ -277,6 +277,7 @@ def test_what_a_person_wants_becomes_one_word_for_each_option() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["event", "by", "what", "urgent", "ok", "reason"]), st.text() | st.none()))
 def test_an_event_that_is_not_known_changes_nothing(event: dict[str, object]) -> None:
     before = State(phase=Phase.READY, ready={"url": "u", "key": "k", "variants": []})
