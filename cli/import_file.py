@@ -60,10 +60,14 @@ def _import(home: Home, file: Path, asked: Asked, as_json: bool) -> None:
     try:
         provenance, reading = import_files.add(home, file.expanduser(), asked)
     except AlreadyImported as same:
-        ingest(home)  # whoever imported it may have been killed before
+        _carry(home)  # whoever imported it may have been killed before
         return _already(same, as_json)
-    ingest(home)
+    _carry(home)
     return _told(provenance, reading, as_json)
+
+
+def _carry(home: Home) -> None:
+    ingest(home, on_wait=lambda holder: _aside(f"waiting: the database is being written by {holder}"))
 
 
 def _already(same: AlreadyImported, as_json: bool) -> None:
@@ -105,7 +109,7 @@ def _list(home: Home, as_json: bool) -> None:
     problems: dict[str, str] = {}
     rows = [asdict(one) for one in import_files.read_all(home, import_files.sources(home), problems)]
     for why in problems.values():
-        Console(stderr=True, soft_wrap=True).print(why, style="red", markup=False, highlight=False)
+        _aside(why)
     if as_json:
         return print_json(rows)
     if not rows:
@@ -116,7 +120,7 @@ def _list(home: Home, as_json: bool) -> None:
 
 def _remove(home: Home, start: str, as_json: bool) -> None:
     source = import_files.remove(home, start)
-    ingest(home)
+    _carry(home)
     if as_json:
         print_json({"removed": source})
     else:
@@ -125,3 +129,7 @@ def _remove(home: Home, start: str, as_json: bool) -> None:
 
 def _say(text: str) -> None:
     Console(soft_wrap=True).print(text, markup=False, highlight=False)
+
+
+def _aside(text: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)

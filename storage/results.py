@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from quantfarm.errors import unknown
-from storage import atomic, rating_rows
+from storage import atomic, rating_rows, table_files
 from storage.figures import join
 from storage.reading import Reader
 from storage.runs import Run, check_device, read_runs
@@ -148,23 +145,13 @@ def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """With a header line; None is empty, truth is `true` or `false`."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS.names, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows({name: _plain(value) for name, value in _finite(row).items()} for row in rows)
-    return out.getvalue()
+    return table_files.to_csv(rows, COLUMNS)
 
 
 def to_parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Whole or not at all. Raises FarmError when there is no room."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=COLUMNS), sink)
-    atomic.write_atomic(path, sink.getvalue().to_pybytes())
+    atomic.write_atomic(path, table_files.to_parquet(rows, COLUMNS))
 
 
 def _finite(row: Mapping[str, Any]) -> Row:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-
-
-def _plain(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value

@@ -164,6 +164,15 @@ def test_several_prompts_at_once_are_no_first_token_of_a_person() -> None:
     assert {"prefill_latency", "decode_throughput"} <= set(found)
 
 
+def test_an_older_report_without_counts_and_percentiles_gives_means() -> None:
+    whole = json.loads(OPTIMUM)
+    for part in whole["report"].values():
+        for name in ("count", "p50", "p90", "p95", "p99"):
+            part["latency"].pop(name)
+    found = by_metric(json.dumps(whole, indent=4))
+    assert (found["ttft"].value, found["ttft"].n, found["ttft"].statistic) == (0.5, 3, "mean")
+
+
 def test_a_report_without_its_configuration_names_no_model() -> None:
     report = json.dumps(json.loads(OPTIMUM)["report"], indent=4)
     with pytest.raises(UsageError, match="say --model"):

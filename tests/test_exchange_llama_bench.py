@@ -102,6 +102,15 @@ def test_tables_that_people_posted_are_read_with_the_device_above_and_the_build_
     assert next(one for one in figures if one.extra.get("size_mib") == 2.30 * 1024).variant == "F16"
 
 
+def test_an_older_table_with_spaces_in_its_tests_is_read() -> None:
+    rows = ("| model | test | t/s |", "| --- | --- | --- |", "| m Q4_0 | pp 512 | 50.5 ± 1.5 |", "| m Q4_0 | tg 128 | 5 |")
+    found = importers.read("\n".join(rows), "llama-bench-markdown", "a file").figures
+    assert [(one.workload, one.value, one.spread) for one in found] == [
+        ("bench pp512", 50.5, 1.5),
+        ("bench tg128", 5, None),
+    ]
+
+
 def test_a_llama_bench_that_failed_is_told_as_such(recordings: Path) -> None:
     for name in ("err-missing.stdout.txt", "err-truncated.stdout.txt"):
         with pytest.raises(UsageError, match="line 1: only '\\[': a llama-bench that failed"):

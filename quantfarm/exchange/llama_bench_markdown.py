@@ -17,7 +17,7 @@ from quantfarm.exchange.units import mib
 WANTED = ("model", "test", "t/s")
 #: Columns -> the names that rows of the other formats have.
 COLUMNS = {"backend": "backends", "threads": "n_threads", "ngl": "n_gpu_layers", "fa": "flash_attn", "params": "params"}
-TEST = re.compile(r"(?:pp(?P<pp>\d+))?\+?(?:tg(?P<tg>\d+))?(?:\s*@\s*d(?P<depth>\d+))?")
+TEST = re.compile(r"(?:pp ?(?P<pp>\d+))?\+?(?:tg ?(?P<tg>\d+))?(?:\s*@\s*d(?P<depth>\d+))?")
 RATE = re.compile(r"(?P<mean>[\d.]+)(?:\s*±\s*(?P<spread>[\d.]+))?")
 SIZE = re.compile(r"(?P<value>[\d.]+) (?P<unit>[KMG]?i?B)")
 BUILD = re.compile(r"build: (?P<commit>\S+) \((?P<number>\d+)\)")

@@ -47,6 +47,12 @@ class _Part:
     def number(self, field: str) -> float:
         return number(self.said, field, self.line)
 
+    def count(self) -> int:
+        """Older ones do not count their values."""
+        if "count" in self.said:
+            return whole(self.said, "count", self.line)
+        return len(cast("list[object]", self.said.get("values") or []))
+
     def figure(self, metric: str, value: float, unit: str, **more: Any) -> Figure:
         return Figure(line=self.line, metric=metric, value=value, unit=unit, **more, **self.about)
 
@@ -74,7 +80,7 @@ def _latency(part: _Part) -> Iterator[Figure]:
         part.passed.append("per_token: decode says it")
         return
     known = {**dict.fromkeys(LOADS, "load_time"), **({"prefill": "ttft"} if part.alone else {})}
-    median, n = bool(text_of(part.said, "p50")), whole(part.said, "count", part.line)
+    median, n = bool(text_of(part.said, "p50")), part.count()
     spread = part.converted(seconds, part.number("stdev")) if n > 1 else None
     yield part.figure(
         known.get(part.target, f"{part.target}_latency"),
