@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantfarm.candidates import Candidate
-from quantfarm.statistics.dominance import MEMORY_MARGIN, SPEED_MARGIN, kernel
+from quantfarm.statistics.dominance import MEMORY_MARGIN, SPEED_MARGIN, beats, kernel, scale
 from quantfarm.statistics.frontier import Frontier, pareto
 from quantfarm.statistics.paired import Answers
 from quantfarm.statistics.summary import Summary, summarise
@@ -321,3 +321,44 @@ def test_accuracies_without_their_answers_stand_with_their_intervals_and_none_ri
     group = [dataclasses.replace(c, items={}) for c in group]
     frontier = pareto(group, quality="acc_arc")
     assert names(frontier) == {"b"} and not frontier.left_out
+
+
+def by_definition(points: np.ndarray, loss_margin: np.ndarray) -> np.ndarray:
+    """The kernel as it is defined, point by point down the scale."""
+    draws, n, _ = points.shape
+    out = np.zeros((draws, n), dtype=bool)
+    for draw in range(draws):
+        for winner in np.argsort(-scale(points[draw]), kind="stable"):
+            if not out[draw, winner]:
+                out[draw] |= beats(points[draw, winner][None], points[draw], loss_margin[winner])
+    return ~out
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(0, 10**6), st.integers(1, 14), st.integers(1, 70), st.sampled_from([0.001, 0.01, 0.03, 0.2]))
+def test_the_kernel_is_the_one_that_is_defined(seed: int, n: int, draws: int, noise: float) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.normal(0, 0.03, (1, n, 3)) + rng.normal(0, noise, (draws, n, 3))
+    points[..., 2] += rng.normal(0, 0.5, (draws, 1))  # a text's own difficulty, shared by all
+    if seed % 2:
+        points = np.round(points / 0.01) * 0.01  # ties, and margins met exactly
+    margin = np.abs(rng.normal(0, 0.01, (n, n)))
+    margin = (margin + margin.T) / 2
+    assert np.array_equal(kernel(points, margin), by_definition(points, margin))
+
+
+def test_thinning_leaves_nobody_out_who_is_on_the_frontier_of_a_trade_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    along = rng.random(150)
+    group = [
+        candidate(
+            f"v{i}",
+            list(100 / (0.2 + q) * rng.normal(1, 0.01, 6)),
+            1000 * (0.2 + q) * float(np.exp(rng.exponential(0.2))),
+            float(np.exp(2.5 + 0.3 * np.exp(-4 * q) + rng.exponential(0.05))),
+        )
+        for i, q in enumerate(along)
+    ]
+    thinned = pareto(group, draws=100)
+    monkeypatch.setattr("quantfarm.statistics.thinning.THINNED_ABOVE", 1000)
+    assert chances(thinned) == pytest.approx(chances(pareto(group, draws=100)), abs=0.02)

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+Bits = NDArray[np.uint64]
 
 SPEED_MARGIN = math.log(1.02)
 MEMORY_MARGIN = math.log(1.01)
@@ -33,6 +35,8 @@ QUALITY_SES = 2.0
 LOSS_UNIT = math.log(1.01)
 #: Differences below this are rounding: a margin met exactly is not exceeded, in whatever unit.
 ROUNDING = 1e-9
+#: What a bound over all draws is loosened by: more than rounding can be.
+SLACK = 1e-7
 
 
 def scale(points: Array) -> Array:
@@ -59,19 +63,100 @@ def beats(winner: Array, losers: Array, loss_margin: Array) -> Mask:
 def kernel(points: Array, loss_margin: Array) -> Mask:
     """Which points remain, in each draw. `points` (draws, n, 3), `loss_margin` (n, n) -> (draws, n).
 
-    Goes down the scale: whoever is not beaten by one that remains, remains. O(draws · n²) time and
-    O(draws · n) memory.
+    Whoever is not beaten by one that remains, remains. Pairs that can beat each other in no draw are not looked at,
+    and a point that loses in every draw to one that nobody can beat is out without a look.
     """
-    draws, n = points.shape[0], points.shape[1]
-    rows = np.arange(len(points))
-    order = np.argsort(-scale(points), axis=1, kind="stable")
-    out = np.zeros((draws, n), dtype=bool)
-    for place in range(n):
-        at = order[:, place]
-        remains = ~out[rows, at]
-        beaten = beats(points[rows, at][:, None, :], points, loss_margin[at])
-        out |= beaten & remains[:, None]
-    return ~out
+    draws, n = points.shape[:2]
+    alive, winners, losers = _open_pairs(points, loss_margin)
+    remains = np.zeros((draws, n), dtype=bool)
+    remains[:, alive] = True
+    if len(winners):
+        axes = np.ascontiguousarray(points.transpose(1, 2, 0))  # point, axis, draw
+        won = np.concatenate(
+            [
+                _packed(_beats(axes[i], axes[j], loss_margin[i, j]))
+                for i, j in zip(_blocks(winners), _blocks(losers), strict=True)
+            ]
+        )
+        out = np.unpackbits(_out(won, winners, losers, n).view(np.uint8), axis=1, count=draws).astype(bool)
+        remains &= ~out.T
+    return remains
+
+
+def _open_pairs(points: Array, loss_margin: Array) -> tuple[Mask, Indices, Indices]:
+    """Who is not out in every draw, and the pairs (winner, loser) of these that may beat in some draw, by loser."""
+    low, high = _range(points)
+    gain = high[:, None] - low[None, :]  # at most, (n, n, 4)
+    margins = (SPEED_MARGIN, MEMORY_MARGIN, loss_margin)
+    may = gain[..., 3] > 0
+    for axis, margin in enumerate(margins):
+        may &= gain[..., axis] >= -margin - SLACK
+    may &= (gain[..., 0] > SPEED_MARGIN) | (gain[..., 1] > MEMORY_MARGIN) | (gain[..., 2] > loss_margin - SLACK)
+    np.fill_diagonal(may, val=False)
+    alive = _not_surely_out(may, low[:, None] - high[None, :], loss_margin)
+    losers, winners = np.nonzero((may & alive[:, None] & alive[None, :]).T)
+    return alive, winners, losers
+
+
+def _range(points: Array) -> tuple[Array, Array]:
+    """The least and greatest of each axis and of the scale over the draws, (n, 4). What a draw's losses have in
+    common (they are of one text) is no difference between them, and is taken off."""
+    loss = points[..., 2] - points[..., 2].mean(axis=1, keepdims=True)
+    fast, small = points[..., 0], points[..., 1]
+    steps = scale(np.stack([fast, small, loss], axis=-1))
+    ends = [(axis.min(axis=0), axis.max(axis=0)) for axis in (fast, small, loss, steps)]
+    low, high = np.stack([end[0] for end in ends], axis=1), np.stack([end[1] for end in ends], axis=1)
+    low[:, 3], high[:, 3] = low[:, 3] - SLACK, high[:, 3] + SLACK
+    return low, high
+
+
+def _not_surely_out(may: Mask, least: Array, loss_margin: Array) -> Mask:
+    """All but those that lose in every draw to one whom nobody who is left can beat. `least`: the least gain."""
+    must = (least[..., 3] > SLACK) & (least[..., 0] >= -SPEED_MARGIN) & (least[..., 1] >= -MEMORY_MARGIN)
+    must &= least[..., 2] >= -loss_margin
+    must &= (
+        (least[..., 0] > SPEED_MARGIN + SLACK)
+        | (least[..., 1] > MEMORY_MARGIN + SLACK)
+        | (least[..., 2] > loss_margin + SLACK)
+    )
+    alive = np.ones(len(may), dtype=bool)
+    while True:
+        safe = alive & ~may[alive].any(axis=0)
+        out = alive & must[safe].any(axis=0)
+        if not out.any():
+            return alive
+        alive &= ~out
+
+
+def _beats(winners: Array, losers: Array, loss_margin: Array) -> Mask:
+    """`beats` for pairs (p, 3, draws), `loss_margin` (p,) -> (p, draws)."""
+    return beats(winners.swapaxes(1, 2), losers.swapaxes(1, 2), loss_margin[:, None])
+
+
+def _packed(won: Mask) -> Bits:
+    """A bit for each draw, in whole words."""
+    spare = -won.shape[1] % 64
+    return np.packbits(np.pad(won, ((0, 0), (0, spare))), axis=1).view(np.uint64)
+
+
+def _blocks(pairs: Indices, size: int = 256) -> list[Indices]:
+    """So many at a time as a processor's cache holds."""
+    return [pairs[at : at + size] for at in range(0, len(pairs), size)]
+
+
+def _out(won: Bits, winners: Indices, losers: Indices, n: int) -> Bits:
+    """Who is beaten by one that remains, a bit for each draw. `won` (pairs, bits), by loser -> (n, bits).
+
+    Looked at again until nothing changes: no circle exists, so whoever is k wins from the top is settled after k looks.
+    """
+    starts = np.flatnonzero(np.diff(losers, prepend=-1))
+    out = np.zeros((n, won.shape[1]), dtype=np.uint64)
+    while True:
+        now = np.zeros_like(out)
+        now[losers[starts]] = np.bitwise_or.reduceat(won & ~out[winners], starts, axis=0)
+        if np.array_equal(now, out):
+            return out
+        out = now
 
 
 def beaten_by(points: Array, loss_margin: Array) -> list[list[int]]:

@@ -45,7 +45,8 @@ def log_medians(candidate: Candidate, metric: str, draws: int, seed: int) -> Arr
     if len(values) == 1:
         return np.full(draws, math.log(values[0]))
     picks = generator(seed, key(candidate), metric).integers(0, len(values), size=(draws, len(values)))
-    return np.log(np.median(values[picks], axis=1))
+    ordered, middle = np.sort(values[picks], axis=1), len(values) // 2  # as np.median, several times as fast
+    return np.log((ordered[:, middle] + ordered[:, (len(values) - 1) // 2]) / 2)
 
 
 @dataclass(frozen=True, slots=True)
