@@ -23,7 +23,7 @@ def download(candidate: Candidate) -> None:
         lambda: card(candidate),
         f"{candidate.model}-{candidate.variant}.md".replace("/", "-"),
         "text/markdown",
-        key=f"card of {candidate.artifact}",
+        key=f"card of {candidate.artifact} on {candidate.device}",
         on_click="ignore",
         type="tertiary",
     )

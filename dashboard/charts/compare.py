@@ -48,7 +48,7 @@ def figure(found: Comparison) -> go.Figure:
             name=judged.value,
         )
     order = [plain(names.called(one.metric), 40) for one in rows]
-    drawn.update_xaxes(title=f"{plain(found.b.name)} is better by (%), with the 95 % interval →", ticksuffix=" %")
+    drawn.update_xaxes(title="B is better by (%) →", ticksuffix=" %")
     drawn.update_yaxes(categoryorder="array", categoryarray=order[::-1], title="")
     drawn.update_layout(height=ABOVE + ROW * len(rows), showlegend=True)
     return drawn

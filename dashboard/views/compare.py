@@ -48,7 +48,7 @@ def _show(a: Candidate, b: Candidate, what: str) -> None:
         st.error(parts.escape(f"Not compared: {found.refused}."))
         _conditions(a, b, what)
         return
-    said = f"B {_label(b, what)} against A {_label(a, what)}"
+    said = f"{_label(b, what)} (B) against {_label(a, what)} (A)"
     st.subheader(parts.escape(said), anchor=False)
     st.markdown(parts.escape(_in_words(found)))
     if chart.drawable(found):

@@ -32,6 +32,9 @@ class Budget:
     min_quality: float
 
 
+NO_BUDGET = Budget(None, 0.0, MIN_QUALITY)
+
+
 def main() -> None:
     known = deciding.known()
     with st.container(border=True):
@@ -50,7 +53,7 @@ def main() -> None:
     mode, speed, quality, memory_as = drawn
     frontiers = {device: deciding.frontier(device, model, mode, quality, speed) for device in devices}
     filled = [one for one in frontiers.values() if one.standings]
-    budget = _budget(everyone)
+    budget = _budget(everyone) if filled else NO_BUDGET
     shared = chart.axes(filled, memory_as == ACROSS) if filled else None
     chips = {one.device: one.chip for one in known}
     for place, (device, found) in zip(_places(len(devices)), frontiers.items(), strict=True):
@@ -132,8 +135,9 @@ def _device(device: str, chip: str, found: Frontier, shared: Axes | None, budget
     if simulated:
         parts.simulated()
     if not found.standings or shared is None:
-        parts.empty("No variant here has all three of speed, memory and quality.", SWEEP.format("…"))
-        _left_out(found)
+        missing = "No variant here has all three of speed, memory and quality."
+        parts.empty(missing, SWEEP.format(everyone[0].model) if everyone else "", why=f"Chosen: {_chosen(found)}.")
+        _left_out(found, opened=True)
         return
     model = everyone[0].model
     made = None
@@ -232,9 +236,13 @@ def _row(standing: Standing, found: Frontier) -> dict[str, str]:
     }
 
 
-def _left_out(found: Frontier) -> None:
+def _chosen(found: Frontier) -> str:
+    return f"{names.called(found.speed)} and {names.called(found.quality)}"
+
+
+def _left_out(found: Frontier, *, opened: bool = False) -> None:
     if found.left_out:
-        with st.expander(f"Not compared ({len(found.left_out)})"):
+        with st.expander(f"Not compared ({len(found.left_out)})", expanded=opened):
             for c, why in found.left_out[:50]:
                 st.markdown(f"- {parts.escape(c.name)} ({parts.escape(c.runtime)}): {parts.escape(why)}")
 

@@ -79,8 +79,10 @@ def _capital(name: str) -> str:
 
 
 def _legend(everyone: Sequence[Candidate], metric: str) -> str:
-    paired = "95 % interval of the difference to the unquantized model on the same chunks" if metric == "ppl" else ""
     base = base_of(everyone, has=lambda c: metric in c.figures)
+    paired = ""
+    if metric == "ppl" and base is not None:
+        paired = "95 % interval of the difference to the unquantized model on the same chunks"
     said = [f"bars: {paired or '95 % interval'}", "lines join what is made in one way"]
     if base is not None and metric != "kld_mean":
         said.append(f"dashed: {base.variant}" + (", dotted: 2 % above it" if metric == "ppl" else ""))
@@ -125,13 +127,14 @@ def _task(task: str, found: Sequence[Difference], everyone: Sequence[Candidate])
         having = ", ".join(c.name for c in everyone if task in c.figures)
         parts.empty("There is no unquantized model's answers to pair with.", why=f"Asked of: {having}.")
         return
-    base = found[0].base
-    answers = plural(found[0].paired.n, "document")
-    st.caption(parts.escape(f"{base.name}: {spread(base.figures[task])} %, {answers}, {base.workloads.get(task, '')}"))
+    bases = {one.base.name: one.base for one in found}
+    for name, base in bases.items():
+        said = f"{spread(base.figures[task])} %, {plural(len(base.items[task].right), 'document')}"
+        st.caption(parts.escape(f"{name} ({base.runtime}): {said}, {base.workloads.get(task, '')}"))
     parts.plot(
         chart.difference_plot(found),
-        f"{task} against {base.variant}",
-        f"{names.called(task)}: difference of each variant to {base.name}, in percentage points.",
+        f"{task} against {' '.join(bases)}",
+        f"{names.called(task)}: difference of each variant to {', '.join(bases)}, in percentage points.",
         rows := [_difference(one) for one in found],
         key=f"task {task}",
     )
@@ -146,9 +149,10 @@ def _difference(one: Difference) -> dict[str, object]:
         "variant": one.candidate.name,
         "accuracy %": spread(one.candidate.figures[one.metric]),
         "difference (95 %)": points(p),
+        "against": one.base.name,
         "McNemar p": chart.p_value(p.p),
         "documents": p.n,
-        f"only {one.base.variant} right": p.only_a,
+        "only that right": p.only_a,
         "only it right": p.only_b,
     }
 

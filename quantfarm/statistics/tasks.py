@@ -34,11 +34,22 @@ def differences(base: Candidate, other: Candidate) -> dict[str, PairedAccuracy]:
 
 
 def against_base(everyone: Sequence[Candidate]) -> list[Difference]:
-    """Each accuracy of each variant against the unquantized model under its runtime; the largest variant first."""
+    """Each accuracy of each variant against the unquantized model's, under its runtime where that was asked there; the
+    largest variant first."""
     found: list[Difference] = []
     for c in sorted(everyone, key=lambda c: (-c.bits_per_weight, c.variant, c.runtime)):
-        base = base_of(everyone, c.runtime, has=lambda one: bool(one.items))
-        if base is not None and key(base) != key(c):
-            paired = differences(base, c)
-            found += [Difference(metric=m, candidate=c, base=base, paired=p) for m, p in paired.items()]
+        for metric in sorted(c.items):
+            base = _base(everyone, c.runtime, metric)
+            if (
+                base is None
+                or key(base) == key(c)
+                or not base.items[metric].right.keys() & c.items[metric].right.keys()
+            ):
+                continue
+            paired = paired_accuracy(base.items[metric], c.items[metric])
+            found.append(Difference(metric=metric, candidate=c, base=base, paired=paired))
     return found
+
+
+def _base(everyone: Sequence[Candidate], runtime: str, metric: str) -> Candidate | None:
+    return base_of(everyone, runtime, has=lambda one: metric in one.items)

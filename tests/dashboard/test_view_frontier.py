@@ -6,37 +6,17 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from quantfarm.nouns import DeviceProfile, Measurement
 from storage.home import Home
 from storage.ingest import ingest
+from tests.dashboard.filling import fill
 from tests.dashboard.showing import show, words
-from tests.storing import APP, LAPTOP, LINES, PHONE, QUALITY, cell, chunk, landed, launches, put, tokens
+from tests.storing import APP, LAPTOP, PHONE, cell, launches
 
 HOSTILE = "<img src=x onerror=alert(1)> **b** $x$ 名前 " + "y" * 160
-#: Quantization -> decode tok/s, MiB, mean nll by chunk: F16 is good, Q8_0 nearly as good and faster, Q2_K bad.
-FARM = {"F16": (100.0, 900.0, (2.0, 3.0)), "Q8_0": (180.0, 500.0, (2.001, 3.001)), "Q2_K": (250.0, 300.0, (2.4, 3.5))}
-
-
-def filled(
-    home: Path, profile: DeviceProfile = LAPTOP, farm: dict[str, tuple[float, float, tuple[float, ...]]] = FARM
-) -> None:
-    for quant, (speed, memory, nll) in farm.items():
-        for n in range(3):
-            figures = [
-                Measurement(metric="decode_tps", value=speed + n, unit="tok/s"),
-                Measurement(metric="resident_peak", value=memory, unit="MiB"),
-            ]
-            put(Home(home), landed(cell(n, APP, quant, profile), figures=figures, settings={"threads": 4}))
-        chunks = [chunk(i, [value] * 3) for i, value in enumerate(nll)]
-        ppl = Measurement(metric="ppl", value=2.718 ** (sum(nll) / len(nll)), unit="", n=6)
-        kld = Measurement(metric="kld_mean", value=0.001 if quant == "F16" else nll[0] - 1.99, unit="nat", n=6)
-        quality = landed(cell(0, QUALITY, quant, profile), figures=[ppl, kld])
-        put(Home(home), quality, [LINES[0], tokens(), *chunks, LINES[-1]])
-    ingest(Home(home))
 
 
 def test_the_default_stands_with_its_reason_its_runner_up_and_the_command(home: Path) -> None:
-    filled(home)
+    fill(home)
     shown = show(home, "frontier", device="laptop")
     said = words(shown)
     assert r"★ Q8\_0" in said and "fastest to decode on the Pareto frontier" in said
@@ -45,7 +25,7 @@ def test_the_default_stands_with_its_reason_its_runner_up_and_the_command(home: 
 
 
 def test_conditions_stand_beside_the_figures(home: Path) -> None:
-    filled(home)
+    fill(home)
     said = words(show(home, "frontier", device="laptop")).replace("\\", "")
     for condition in (
         "laptop (N100)",
@@ -58,7 +38,7 @@ def test_conditions_stand_beside_the_figures(home: Path) -> None:
 
 
 def test_sliders_move_the_default_and_say_what_nothing_satisfies(home: Path) -> None:
-    filled(home)
+    fill(home)
     assert r"★ Q2\_K" in words(show(home, "frontier", device="laptop", min_quality="0.5"))
     assert r"★ Q2\_K" in words(show(home, "frontier", device="laptop", min_quality="0.0", max_ram="310"))
     nothing = words(show(home, "frontier", device="laptop", min_speed="200")).replace("\\", "")
@@ -66,7 +46,7 @@ def test_sliders_move_the_default_and_say_what_nothing_satisfies(home: Path) -> 
 
 
 def test_an_address_chooses_the_axes_by_their_names(home: Path) -> None:
-    filled(home)
+    fill(home)
     shown = show(home, "frontier", device="laptop", quality="kld_mean", memory="axis")
     words(shown)
     assert shown.selectbox(key="quality").value == "kld_mean"
@@ -74,21 +54,21 @@ def test_an_address_chooses_the_axes_by_their_names(home: Path) -> None:
 
 
 def test_a_simulated_device_is_marked_and_never_recommended(home: Path) -> None:
-    filled(home, replace(PHONE, simulated=True))
+    fill(home, replace(PHONE, simulated=True))
     said = words(show(home, "frontier", device="phone"))
     assert "Simulated device" in said and "★ Q8" not in said and "fastest to decode" not in said
 
 
 def test_devices_stand_beside_each_other(home: Path) -> None:
-    filled(home)
-    filled(home, PHONE)
+    fill(home)
+    fill(home, PHONE)
     shown = show(home, "frontier", device=["laptop", "phone"])
     assert [one.value for one in shown.subheader] == ["laptop", "phone"]
     assert words(shown).count("fastest to decode") == 2
 
 
 def test_what_cannot_be_compared_is_said_with_the_reason(home: Path) -> None:
-    filled(home)
+    fill(home)
     launches(Home(home), "decode_tps", [1.0], cell(workload=APP, quant="Q3_K_M"))
     ingest(Home(home))
     assert "no peak memory and no perplexity" in words(show(home, "frontier", device="laptop"))
@@ -101,7 +81,7 @@ def test_without_a_quality_it_says_what_to_measure(home: Path) -> None:
 
 
 def test_names_of_devices_are_shown_as_they_are(home: Path) -> None:
-    filled(home, replace(LAPTOP, name=HOSTILE))
+    fill(home, replace(LAPTOP, name=HOSTILE))
     shown = show(home, "frontier")
     words(shown)
     texts = [one.value for kind in ("markdown", "caption", "subheader", "warning") for one in getattr(shown, kind)]
