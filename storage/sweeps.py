@@ -90,7 +90,7 @@ def unfinished(home: Home, *, ended: bool = False) -> list[Unfinished]:
     `ended`: also those that a person stopped and those that failed. Files that are no whole record of a sweep
     are passed over: nothing can be gone on with there.
     """
-    landed = _landed(home)
+    landed = landed_at(home)
     found = (_read(home, path, landed) for path in sorted(_files(home)))
     states = ("", "stopped", "failed") if ended else ("",)
     return [one for one in found if one and one.state in states]
@@ -114,7 +114,7 @@ def begun_by(home: Home) -> set[str]:
 def find(home: Home, sweep_id: str) -> Unfinished:
     """A sweep that can be gone on with. Raises UsageError for an unknown one and one that is done."""
     path = home.root / "sweeps" / f"{sweep_id}.json"
-    one = _read(home, path, _landed(home)) if path in _files(home) else None
+    one = _read(home, path, landed_at(home)) if path in _files(home) else None
     if one is None:
         raise unknown("sweep", sweep_id, (one.sweep for one in unfinished(home, ended=True)))
     if one.state == "done":
@@ -166,7 +166,7 @@ def _finished(cells: Sequence[str], request: Mapping[str, Any], began_at: str, l
     return sum(cell in landed and landed[cell] >= since for cell in cells)
 
 
-def _landed(home: Home) -> dict[str, float]:
+def landed_at(home: Home) -> dict[str, float]:
     """Cell id -> when its last attempt landed: by the files' names and times, none is read."""
     found: dict[str, float] = {}
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(home.root / "cells") as entries:

@@ -44,11 +44,17 @@ def waiting(home: Home, device: str, priority: int, holder: str) -> Iterator[Non
             file.close()
 
 
+def waiters(home: Home, device: str) -> list[str]:
+    """Everybody who waits now, in words, the most urgent first."""
+    found = [(mark, path) for path in _waiters(home, device) if (mark := _mark(path)) is not None]
+    return [said for _, path in sorted(found, reverse=True) if (said := _alive(path))]
+
+
 def more_urgent(home: Home, device: str, priority: int) -> str:
     """Who waits with a higher priority than this, in words; empty where nobody does."""
     for path in _waiters(home, device):
-        mark = path.name.partition(".")[0]
-        if not mark.lstrip("+-").isdecimal() or int(mark) <= priority:
+        mark = _mark(path)
+        if mark is None or mark <= priority:
             continue
         if said := _alive(path):
             return said
@@ -65,6 +71,12 @@ def _waiters(home: Home, device: str) -> list[Path]:
             return [Path(entry.path) for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _mark(path: Path) -> int | None:
+    """The priority that a file's name says; None of a name that says none."""
+    mark = path.name.partition(".")[0]
+    return int(mark) if mark.lstrip("+-").isdecimal() else None
 
 
 def _alive(path: Path) -> str:
