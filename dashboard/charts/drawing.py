@@ -7,13 +7,15 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+import plotly.graph_objects as go
+
 from quantfarm.report.labels import Box, Label, place
 
 Range = tuple[float, float]
 #: A longer name is cut in a plot; the table below it has all of it.
 LONGEST = 28
 #: More points than this are named by the pointer alone, but for those that matter most.
-NAMED = 24
+NAMED = 20
 #: About what a plot measures in pixels where labels are placed beside points: what is wider only gives more room.
 WIDTH, HEIGHT = 560, 400
 LETTER, LINE = 7.4, 16.0
@@ -80,3 +82,8 @@ def _beside(
         ((box.left + box.right) / 2 - px, (box.bottom + box.top) / 2 - py)
         for box, (px, py) in zip(boxes, at, strict=True)
     ]
+
+
+def annotate(drawn: go.Figure, notes: Sequence[dict[str, Any]]) -> None:
+    """All at once: one by one each would copy those before it."""
+    drawn.update_layout(annotations=[*drawn.layout["annotations"], *notes])

@@ -156,31 +156,36 @@ def _line(drawn: go.Figure, frontier: Frontier, on: Axes) -> None:
 def _points(drawn: go.Figure, frontier: Frontier, on: Axes, chosen: Candidate | None) -> None:
     """One trace for each point: bars take one colour per trace."""
     told: set[str] = set()
+    traces: list[go.Scatter] = []
+    look = theme.look()
     runtimes = sorted({s.candidate.runtime for s in frontier.standings})
     for standing in sorted(frontier.standings, key=lambda s: s.probability):
         c = standing.candidate
         (x, y), fill = _at(c, frontier, on), theme.colour(c.variant)
         best = chosen is not None and key(chosen) == key(c)
-        drawn.add_scatter(
-            x=[x],
-            y=[y],
-            mode="markers",
-            marker={
-                "color": fill,
-                "size": _size(c, on),
-                "symbol": SYMBOLS[runtimes.index(c.runtime) % len(SYMBOLS)],
-                "line": {"color": theme.look().ink if best else theme.look().paper, "width": 2.5 if best else 1},
-            },
-            opacity=1.0 if standing.on_frontier else DIMMED + 0.3 * standing.probability,
-            error_x=drawing.bars([x], [interval(c.figures[on.across])], fill),
-            error_y=drawing.bars([y], [_up(frontier, c)], fill),
-            customdata=[key(c)],
-            hovertemplate=_hover(standing, frontier, on) + "<extra></extra>",
-            name=plain(c.runtime),
-            legendgroup=c.runtime,
-            showlegend=c.runtime not in told,
+        traces.append(
+            go.Scatter(
+                x=[x],
+                y=[y],
+                mode="markers",
+                marker={
+                    "color": fill,
+                    "size": _size(c, on),
+                    "symbol": SYMBOLS[runtimes.index(c.runtime) % len(SYMBOLS)],
+                    "line": {"color": look.ink if best else look.paper, "width": 2.5 if best else 1},
+                },
+                opacity=1.0 if standing.on_frontier else DIMMED + 0.3 * standing.probability,
+                error_x=drawing.bars([x], [interval(c.figures[on.across])], fill),
+                error_y=drawing.bars([y], [_up(frontier, c)], fill),
+                customdata=[key(c)],
+                hovertemplate=_hover(standing, frontier, on) + "<extra></extra>",
+                name=plain(c.runtime),
+                legendgroup=c.runtime,
+                showlegend=c.runtime not in told,
+            )
         )
         told.add(c.runtime)
+    drawn.add_traces(traces)
 
 
 def _size(candidate: Candidate, on: Axes) -> float:
@@ -222,13 +227,18 @@ def _labels(drawn: go.Figure, frontier: Frontier, on: Axes, chosen: Candidate | 
         ],
     )
     apart = drawing.beside(points, texts, [_size(s.candidate, on) / 2 for s in said], on.x, on.y, bars)
-    for standing, star, (x, y), (right, up) in zip(said, stars, at, apart, strict=True):
-        drawn.add_annotation(
-            x=x,
-            y=y,
-            text=plain(star + standing.candidate.name),
-            showarrow=False,
-            xshift=right,
-            yshift=up,
-            font={"size": 12, "color": theme.look().ink if standing.on_frontier else theme.look().muted},
-        )
+    drawing.annotate(
+        drawn,
+        [
+            {
+                "x": x,
+                "y": y,
+                "text": plain(star + standing.candidate.name),
+                "showarrow": False,
+                "xshift": right,
+                "yshift": up,
+                "font": {"size": 12, "color": theme.look().ink if standing.on_frontier else theme.look().muted},
+            }
+            for standing, star, (x, y), (right, up) in zip(said, stars, at, apart, strict=True)
+        ],
+    )

@@ -178,22 +178,26 @@ def _points(drawn: go.Figure, spots: Sequence[Spot], metric: str) -> None:
     marks = itertools.cycle(FURTHER)
     symbols = {way: SYMBOLS.get(way) or next(marks) for way in ways}
     told: set[str] = set()
+    traces: list[go.Scatter] = []
+    edge = {"color": theme.look().paper, "width": 1}
     for spot in spots:
         way, fill = made_by(spot.candidate.variant), theme.colour(spot.candidate.variant)
-        edge = {"color": theme.look().paper, "width": 1}
-        drawn.add_scatter(
-            x=[spot.bits],
-            y=[spot.value],
-            mode="markers",
-            marker={"color": fill, "size": 12, "symbol": symbols[way], "line": edge},
-            error_y=drawing.bars([spot.value], [spot.span], fill),
-            hovertemplate=_hover(spot.candidate, metric) + "<extra></extra>",
-            customdata=[key(spot.candidate)],
-            name=WAYS.get(way, plain(way)),
-            legendgroup=way,
-            showlegend=way not in told,
+        traces.append(
+            go.Scatter(
+                x=[spot.bits],
+                y=[spot.value],
+                mode="markers",
+                marker={"color": fill, "size": 12, "symbol": symbols[way], "line": edge},
+                error_y=drawing.bars([spot.value], [spot.span], fill),
+                hovertemplate=_hover(spot.candidate, metric) + "<extra></extra>",
+                customdata=[key(spot.candidate)],
+                name=WAYS.get(way, plain(way)),
+                legendgroup=way,
+                showlegend=way not in told,
+            )
         )
         told.add(way)
+    drawn.add_traces(traces)
 
 
 def _labels(drawn: go.Figure, spots: Sequence[Spot], view: View) -> None:
@@ -205,11 +209,15 @@ def _labels(drawn: go.Figure, spots: Sequence[Spot], view: View) -> None:
     ends = [(view.at(s.bits, low)[1], view.at(s.bits, high)[1]) for s, (low, high) in zip(spots, spans, strict=True)]
     upright = sampled_bars(at, [((x, x), end) for (x, _), end in zip(at, ends, strict=True)])
     apart = drawing.beside(at, texts, [6.0] * len(spots), view.x, view.y, upright)
-    for spot, (x, y), (right, up) in zip(spots, at, apart, strict=True):
-        drawn.add_annotation(
-            x=-x, y=y, text=plain(spot.candidate.name), showarrow=False, xshift=right, yshift=up,
-            font={"size": 11, "color": theme.look().ink},
-        )  # fmt: skip
+    font = {"size": 11, "color": theme.look().ink}
+    drawing.annotate(
+        drawn,
+        [
+            {"x": -x, "y": y, "text": plain(spot.candidate.name), "showarrow": False, "xshift": right, "yshift": up}
+            | {"font": font}
+            for spot, (x, y), (right, up) in zip(spots, at, apart, strict=True)
+        ],
+    )
 
 
 def _hover(c: Candidate, metric: str) -> str:
