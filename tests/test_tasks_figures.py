@@ -116,6 +116,14 @@ def test_documents_are_drawn_within_their_group() -> None:
     assert (found.low, found.delta, found.high) == (25.0, 25.0, 25.0)
 
 
+@pytest.mark.parametrize(("n", "hidden"), [(100, 3.62), (1000, 0.368)])
+def test_where_no_document_differs_the_interval_is_what_so_many_can_hide(n: int, hidden: float) -> None:
+    """(1 - x)^n = 2.5 %: not the certainty that a bootstrap of equal answers would show."""
+    found = paired_accuracy(answers([True] * n), answers([True] * n))
+    assert (found.delta, found.p) == (0.0, 1.0)
+    assert (found.low, found.high) == (pytest.approx(-hidden, rel=2e-3), pytest.approx(hidden, rel=2e-3))
+
+
 def test_only_documents_that_both_answered_count() -> None:
     assert paired_accuracy(answers([True] * 8), answers([True] * 5)).n == 5
     with pytest.raises(ValueError, match="no document in common"):

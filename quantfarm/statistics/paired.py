@@ -49,8 +49,12 @@ def paired_accuracy(a: Answers, b: Answers, *, draws: int = DRAWS, seed: int = 0
         raise ValueError("the two answered no document in common")
     d = np.array([int(b.right[doc]) - int(a.right[doc]) for doc in shared], dtype=np.int64)
     only_a, only_b = int(np.count_nonzero(d < 0)), int(np.count_nonzero(d > 0))
-    drawn = _drawn(d, [a.groups.get(doc, "") for doc in shared], draws, seed)
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    if only_a or only_b:
+        drawn = _drawn(d, [a.groups.get(doc, "") for doc in shared], draws, seed)
+        low, high = np.quantile(drawn, [0.025, 0.975])
+    else:  # nothing to draw: so many documents without a difference may hide a share of this much (Clopper–Pearson)
+        high = 1 - 0.025 ** (1 / len(shared))
+        low = -high
     return PairedAccuracy(
         delta=100 * float(d.mean()),
         low=100 * float(low),
