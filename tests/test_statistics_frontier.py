@@ -347,6 +347,16 @@ def test_the_kernel_is_the_one_that_is_defined(seed: int, n: int, draws: int, no
     assert np.array_equal(kernel(points, margin), by_definition(points, margin))
 
 
+def test_the_kernel_of_many_pairs_is_the_same_as_that_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quantfarm.statistics.dominance.MANY_PAIRS", 0)
+    monkeypatch.setattr("quantfarm.statistics.dominance.LOOK", 2)
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        points = rng.normal(0, 0.03, (1, 25, 3)) + rng.normal(0, 0.01 * (seed % 4), (40, 25, 3))
+        margin = np.full((25, 25), 0.01)
+        assert np.array_equal(kernel(points, margin), by_definition(points, margin))
+
+
 def test_thinning_leaves_nobody_out_who_is_on_the_frontier_of_a_trade_off(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2)
     along = rng.random(150)

@@ -61,7 +61,7 @@ def _usable(candidate: Candidate, metric: str) -> bool:
     if value is None:
         return False
     values = (value, *launch_values(candidate, metric))
-    return all(math.isfinite(v) and (v > 0 or metric.startswith(("kld", "acc_"))) for v in values)
+    return math.isfinite(sum(values)) and (min(values) > 0 or metric.startswith(("kld", "acc_")))
 
 
 def _workload_of(metric: str) -> Callable[[Candidate], str]:

@@ -35,6 +35,8 @@ QUALITY_SES = 2.0
 LOSS_UNIT = math.log(1.01)
 #: Differences below this are rounding: a margin met exactly is not exceeded, in whatever unit.
 ROUNDING = 1e-9
+#: Where more pairs than these may beat each other, a look at so many draws says whom to ask about first.
+MANY_PAIRS, LOOK = 4000, 64
 #: What a bound over all draws is loosened by: more than rounding can be.
 SLACK = 1e-7
 
@@ -66,21 +68,50 @@ def kernel(points: Array, loss_margin: Array) -> Mask:
     Whoever is not beaten by one that remains, remains. Pairs that can beat each other in no draw are not looked at,
     and a point that loses in every draw to one that nobody can beat is out without a look.
     """
-    draws, n = points.shape[:2]
     alive, winners, losers = _open_pairs(points, loss_margin)
+    if len(winners) <= MANY_PAIRS or len(points) <= LOOK:
+        return _among(points, loss_margin, alive, winners, losers)
+    chosen = kernel(points[:LOOK], loss_margin).any(axis=0) & alive
+    while True:  # a set that beats all others, none of it beaten by another of it, is the kernel, whoever it was
+        within = chosen[winners] & chosen[losers]
+        remains = _among(points, loss_margin, chosen, winners[within], losers[within])
+        across = chosen[winners] & ~chosen[losers]
+        missed = _not_beaten(points, loss_margin, remains, winners[across], losers[across], alive & ~chosen)
+        if not missed.any():
+            return remains
+        chosen = chosen | missed
+
+
+def _among(points: Array, loss_margin: Array, members: Mask, winners: Indices, losers: Indices) -> Mask:
+    """The kernel of the members alone, from all the pairs of them that may beat, by loser."""
+    draws, n = points.shape[:2]
     remains = np.zeros((draws, n), dtype=bool)
-    remains[:, alive] = True
+    remains[:, members] = True
     if len(winners):
         axes = np.ascontiguousarray(points.transpose(1, 2, 0))  # point, axis, draw
-        won = np.concatenate(
-            [
-                _packed(_beats(axes[i], axes[j], loss_margin[i, j]))
-                for i, j in zip(_blocks(winners), _blocks(losers), strict=True)
-            ]
-        )
+        blocks = zip(_blocks(winners), _blocks(losers), strict=True)
+        won = np.concatenate([_packed(_beats(axes[i], axes[j], loss_margin[i, j])) for i, j in blocks])
         out = np.unpackbits(_out(won, winners, losers, n).view(np.uint8), axis=1, count=draws).astype(bool)
         remains &= ~out.T
     return remains
+
+
+def _not_beaten(
+    points: Array, loss_margin: Array, remains: Mask, winners: Indices, losers: Indices, those: Mask
+) -> Mask:
+    """Which of `those` stand in some draw against all that remain in it: asked of the likeliest winners first."""
+    often, missed = remains.sum(axis=0), those.copy()
+    for loser in np.flatnonzero(those):
+        first, last = np.searchsorted(losers, (loser, loser + 1))
+        standing = np.arange(len(points))
+        for winner in winners[first:last][np.argsort(-often[winners[first:last]], kind="stable")]:
+            pair = points[standing, winner][:, None], points[standing, loser][:, None]
+            beaten = beats(*pair, np.full((1, 1), loss_margin[winner, loser]))[:, 0]
+            standing = standing[~(beaten & remains[standing, winner])]
+            if not len(standing):
+                missed[loser] = False
+                break
+    return missed
 
 
 def _open_pairs(points: Array, loss_margin: Array) -> tuple[Mask, Indices, Indices]:
@@ -130,7 +161,14 @@ def _not_surely_out(may: Mask, least: Array, loss_margin: Array) -> Mask:
 
 def _beats(winners: Array, losers: Array, loss_margin: Array) -> Mask:
     """`beats` for pairs (p, 3, draws), `loss_margin` (p,) -> (p, draws)."""
-    return beats(winners.swapaxes(1, 2), losers.swapaxes(1, 2), loss_margin[:, None])
+    gain, allowed = winners - losers, loss_margin[:, None] + ROUNDING
+    fast, small, good = gain[:, 0], gain[:, 1], gain[:, 2]
+    better = (fast > SPEED_MARGIN + ROUNDING) | (small > MEMORY_MARGIN + ROUNDING) | (good > allowed)
+    better &= fast >= -SPEED_MARGIN - ROUNDING
+    better &= small >= -MEMORY_MARGIN - ROUNDING
+    better &= good >= -allowed
+    better &= fast / SPEED_MARGIN + small / MEMORY_MARGIN + good / LOSS_UNIT > ROUNDING
+    return better
 
 
 def _packed(won: Mask) -> Bits:
@@ -139,7 +177,7 @@ def _packed(won: Mask) -> Bits:
     return np.packbits(np.pad(won, ((0, 0), (0, spare))), axis=1).view(np.uint64)
 
 
-def _blocks(pairs: Indices, size: int = 256) -> list[Indices]:
+def _blocks(pairs: Indices, size: int = 16) -> list[Indices]:
     """So many at a time as a processor's cache holds."""
     return [pairs[at : at + size] for at in range(0, len(pairs), size)]
 
