@@ -71,11 +71,13 @@ def _rows(home: Home, new: list[str], problems: dict[str, str]) -> dict[str, lis
     for provenance in import_files.read_all(home, new, problems):
         try:
             figures = import_files.reading(home, provenance).figures
-        except FarmError as error:
+            rows = [clean(_figure(provenance, i, one)) for i, one in enumerate(figures)]
+            pa.Table.from_pylist(rows, schema=IMPORTED)  # one that no row can hold must not keep out the others
+        except (FarmError, ValueError, TypeError, OverflowError) as error:
             problems[provenance.source] = str(error)
             continue
         found["imports"].append(clean(_import(home, provenance)) | {"imported_at": utc(provenance.imported_at)})
-        found["imported"] += [clean(_figure(provenance, i, one)) for i, one in enumerate(figures)]
+        found["imported"] += rows
     return found
 
 

@@ -311,5 +311,12 @@ def test_wherever_a_file_is_cut_off_it_is_refused_or_read_without_what_was_cut(n
     assert refused > len(TEXTS[name]) / 2
 
 
+def test_what_is_no_time_and_no_count_is_not_taken_for_one() -> None:
+    odd = LM_EVAL.replace("1796044685.8362055", "1e18").replace('"effective": 8', '"effective": 1' + "0" * 30)
+    one = by_metric(odd)["acc_toy_cloze"]
+    assert (one.measured_at, one.n) == ("", None)
+    assert "line 1: n_gen is 1" in refusal(ROW.replace('"n_gen": 0', '"n_gen": 1' + "0" * 30), "llama-bench-jsonl")
+
+
 def test_deeply_nested_json_is_refused() -> None:
     assert "nested too deeply" in refusal('{"results": ' + "[" * 100_000, "lm-eval")

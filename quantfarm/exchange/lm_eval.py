@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from quantfarm.exchange.figure import ERROR, Figure, Importer, Reading, Wrong
-from quantfarm.exchange.reading import json_object, line_of, mapping, number, text_of
+from quantfarm.exchange.reading import MOST, json_object, line_of, mapping, number, text_of
 from quantfarm.tasks import figure as task_figure
 
 TOOL = "lm-eval"
@@ -60,7 +60,7 @@ def _figure(whole: Mapping[str, Any], task: str, row: Mapping[str, Any], key: st
     shown = name if way in ("", "none") else f"{name}_{way}"
     return Figure(
         line=line,
-        metric=task_figure(shown, task, shots, docs.get("effective") or 0, docs.get("original") or 0),
+        metric=task_figure(shown, task, shots, *_part(docs)),
         value=factor * number(row, key, line),
         unit="%" if factor == 100 else UNITS.get(name, ""),
         workload=f"{task} {shots}-shot",
@@ -79,21 +79,33 @@ def _shots(whole: Mapping[str, Any], task: str) -> int:
 def _docs(whole: Mapping[str, Any], task: str) -> dict[str, int]:
     """Of a group of tasks none are said."""
     said = mapping(mapping(whole.get("n-samples")).get(task))
-    return {key: value for key, value in said.items() if isinstance(value, int)}
+    return {key: value for key, value in said.items() if isinstance(value, int) and 0 <= value < MOST}
 
 
 def _about(whole: Mapping[str, Any]) -> dict[str, Any]:
     config = mapping(whole.get("config"))
     version = text_of(whole, "lm_eval_version")
-    when = whole.get("date")
     kept = ("model_args", "batch_size", "device", "dtype", "limit", "gen_kwargs", "model_sha", "random_seed")
     return {
         "model": text_of(whole, "model_name") or _pretrained(config.get("model_args")),
         "runtime": text_of(config, "model"),
         "build": f"{TOOL} {version}" if version else TOOL,
-        "measured_at": datetime.fromtimestamp(when, UTC).isoformat() if isinstance(when, int | float) else "",
+        "measured_at": _time(whole.get("date")),
         "extra": {key: config[key] for key in kept if config.get(key) not in (None, "", {})},
     }
+
+
+def _part(docs: Mapping[str, int]) -> tuple[int, int]:
+    """(scored, there are); 0 of 0 where the file does not say."""
+    return (docs["effective"], docs["original"]) if {"effective", "original"} <= docs.keys() else (0, 0)
+
+
+def _time(seconds: Any) -> str:
+    """Since 1970; empty for what is no time."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (TypeError, ValueError, OverflowError, OSError):
+        return ""
 
 
 def _pretrained(arguments: Any) -> str:

@@ -16,6 +16,8 @@ from quantfarm.exchange.figure import Wrong
 Row = tuple[int, Mapping[str, Any]]
 SPACE = re.compile(r"\s*")
 CUT = "the file is cut off"
+#: Counts from here on are no counts: a double does not tell them apart.
+MOST = 2**53
 
 
 def line_at(text: str, position: int) -> int:
@@ -128,10 +130,10 @@ def number(row: Mapping[str, Any], field: str, line: int) -> float:
 
 
 def whole(row: Mapping[str, Any], field: str, line: int) -> int:
-    """A whole number of at least 0. Raises Wrong."""
+    """A whole number from 0 to MOST. Raises Wrong."""
     value = number(row, field, line)
-    if value < 0 or not value.is_integer():
-        raise Wrong(line, f"{field} is {row[field]!r}, which is no whole number of at least 0")
+    if not 0 <= value < MOST or not value.is_integer():
+        raise Wrong(line, f"{field} is {row[field]!r}, which is no count")
     return int(value)
 
 
