@@ -115,6 +115,13 @@ def test_a_sweep_is_started_from_its_form_and_shows_what_it_found(farm: Farm, ui
         ui.page.wait_for_timeout(500)  # the picture is settled
         ui.shot(f"{number}-{key}")
 
+    ui.page.goto(f"{ui.url}/artifacts/artifact/{artifacts['sweep-again']['id']}")
+    link = ui.page.get_by_role("link", name="frontier", exact=True)
+    ui.page.goto(str(link.get_attribute("href")))  # it may open another tab
+    seen(ui, "Which variants are worth considering on this device?")
+    seen(ui, "local", exact=True)
+    ui.shot("9b-dashboard")
+
 
 def test_a_sweep_that_is_cancelled_in_the_ui_frees_its_device_and_keeps_what_was_finished(farm: Farm, ui) -> None:
     ui.form("sweep")
