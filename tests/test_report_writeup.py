@@ -66,6 +66,17 @@ def test_frontier_cliff_matrix_and_formats_are_those_of_the_figures() -> None:
     assert [float(one) for one in rows] == sorted(float(one) for one in rows) and len(rows) == 7
 
 
+def test_formats_whose_intervals_overlap_are_undecided() -> None:
+    def told(*names: str) -> str:
+        base = [c for c in lab() if c.variant in ("F16", "HF")]
+        return part(written([*base, *(c for c in lab() if c.variant in names)]), "Formats against each other")
+
+    assert "undecided" not in told("Q4_K_M", "RTN")
+    few = [dataclasses.replace(c, chunk_nll=c.chunk_nll[:4], chunk_tokens=c.chunk_tokens[:4]) for c in lab()]
+    kept = [c for c in few if c.variant in ("F16", "HF", "AWQ", "GPTQ")]
+    assert "which of them loses less is undecided" in part(written(kept), "Formats against each other")
+
+
 def test_another_store_gives_other_figures() -> None:
     """No figure is written down: each that stands in the text changes with what is measured."""
     faster = [

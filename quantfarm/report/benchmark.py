@@ -113,7 +113,8 @@ def _pictures(s: Subject, folder: str) -> dict[str, str]:
 def _defaults(subjects: Sequence[Subject]) -> list[str]:
     """Of each platform, then of each device."""
     by_platform = platforms.table(subjects)
-    return (["## Recommended defaults", by_platform] if by_platform else []) + [_overview(subjects)]
+    of_all = ["## Recommended defaults", by_platform, "Device by device:"] if by_platform else []
+    return [*of_all, _overview(subjects)]
 
 
 def _overview(subjects: Sequence[Subject]) -> str:

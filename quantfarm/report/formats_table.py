@@ -71,5 +71,9 @@ def sentence(candidates: Sequence[Candidate]) -> str:
         f"Of {len(found)} variants of 4 bits (in fact {number(bits[0])} to {number(bits[-1])} bits per weight: formats "
         f"differ in what they leave larger), {escape(best.name)} loses the least perplexity ({share(least.share)} at "
         f"{number(best.bits_per_weight)} bits) and {escape(worst.name)} the most ({share(most.share)} at "
-        f"{number(worst.bits_per_weight)} bits). The runtimes that read them may differ, too."
+        f"{number(worst.bits_per_weight)} bits). {_told_apart(least, most)}The runtimes that read them may differ, too."
     )
+
+
+def _told_apart(least: Increase, most: Increase) -> str:
+    return "Their 95 % intervals overlap: which of them loses less is undecided. " if least.high >= most.low else ""
