@@ -39,6 +39,8 @@ session: Any = None  # the files of runners/shared, once loaded
 tokenizer: Any = None
 #: The names of a KV cache that is not quantized: it has the type that the model computes in.
 PLAIN = {"f32": "f32", "f16": "f16", "bf16": "bf16"}
+#: The last tokens that a repeat penalty looks at: llama.cpp's own default.
+PENALTY_LAST_N = 64
 SHORT = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
 
@@ -194,13 +196,23 @@ class Mlx:
                 times[i], tokens[i] = now(), int(token)
         return submit, times, tokens
 
-    def stream(self, ids: Sequence[int], n: int, temperature: float, seed: int) -> Iterator[int]:
+    def stream(
+        self, ids: Sequence[int], n: int, temperature: float, seed: int, *, top_k: int = 0, top_p: float = 1.0,
+        repeat_penalty: float = 1.0,
+    ) -> Iterator[int]:  # fmt: skip
         def sampled(logprobs: Any) -> Any:
             return mx.random.categorical(logprobs / temperature)
 
         mx.random.seed(seed)
         generate_step = importlib.import_module("mlx_lm.generate").generate_step
+        samplers = importlib.import_module("mlx_lm.sample_utils")
         named = {"max_tokens": n, "prefill_step_size": self.step_size, "sampler": sampled if temperature > 0 else None}
+        if temperature > 0 and ((top_k < self.n_vocab and top_k) or top_p < 1):
+            # mlx_lm takes a top_p of 0 for none.
+            among = {"top_p": max(top_p, 1e-6), "top_k": top_k if top_k < self.n_vocab else 0}
+            named["sampler"] = samplers.make_sampler(temperature, **among)
+        if repeat_penalty != 1:
+            named["logits_processors"] = samplers.make_logits_processors(None, repeat_penalty, PENALTY_LAST_N)
         for token, _ in generate_step(mx.array(ids), self.model, **named):
             yield int(token)
 

@@ -47,6 +47,8 @@ speed: Any = None
 #: The names of a KV cache that is not quantized: it has the type that the model computes in.
 PLAIN = {"f32": "f32", "f16": "f16", "bf16": "bf16"}
 SHORT = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+#: The last tokens that a repeat penalty looks at: llama.cpp's own default.
+PENALTY_LAST_N = 64
 #: Format -> `quant_method` in config.json; None: there is no such method.
 METHODS = {"hf": None, "compressed-tensors": "compressed-tensors", "bnb": "bitsandbytes", "rtn": "quantfarm_rtn"}
 
@@ -291,7 +293,12 @@ class Transformers:
                 times[i] = now()
         return submit, times, tokens
 
-    def stream(self, ids: Sequence[int], n: int, temperature: float, seed: int) -> Iterator[int]:
+    def stream(
+        self, ids: Sequence[int], n: int, temperature: float, seed: int, *, top_k: int = 0, top_p: float = 1.0,
+        repeat_penalty: float = 1.0,
+    ) -> Iterator[int]:  # fmt: skip
+        drawn = temperature > 0
+        chosen, told = _among(top_k if drawn else 0, top_p if drawn else 1.0, repeat_penalty), list(ids)
         cache, dice = self.cache(), torch.Generator().manual_seed(seed)
         head = (len(ids) - 1) // self.step_size * self.step_size
         if head:
@@ -299,11 +306,14 @@ class Transformers:
         following = list(ids[head:])
         for _ in range(n):
             logits = self._logits([following], cache, len(following) - 1)[0, -1]
+            for one in chosen:
+                logits = one(torch.tensor([told[-PENALTY_LAST_N:]], device=logits.device), logits[None].float())[0]
             if temperature > 0:
                 odds = torch.softmax(logits.float().cpu() / temperature, dim=-1)
                 following = [int(torch.multinomial(odds, 1, generator=dice))]
             else:
                 following = [int(logits.argmax())]
+            told.append(following[0])
             yield following[0]
 
     def generate_many(self, prompts: Sequence[Sequence[int]], n: int) -> tuple[int, list[int]]:
@@ -338,6 +348,19 @@ class Transformers:
         for i, layer in enumerate(cache.layers):
             copy.update(layer.keys.repeat_interleave(n, dim=0), layer.values.repeat_interleave(n, dim=0), i)
         return copy
+
+
+def _among(top_k: int, top_p: float, repeat_penalty: float) -> list[Any]:
+    """transformers' own processors, in llama.cpp's order; what would change nothing is left out."""
+    made = importlib.import_module("transformers.generation.logits_process")
+    found: list[Any] = []
+    if repeat_penalty != 1:
+        found.append(made.RepetitionPenaltyLogitsProcessor(repeat_penalty))
+    if top_k > 0:
+        found.append(made.TopKLogitsWarper(top_k))
+    if top_p < 1:
+        found.append(made.TopPLogitsWarper(max(top_p, 1e-6)))
+    return found
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from flows.stopping import Stopped
 from quantfarm.errors import FarmError, UsageError
 from quantfarm.nouns import DeviceProfile, Scalar
 from quantfarm.runtimes import runtime
-from quantfarm.runtimes.serving import KIND
+from quantfarm.runtimes.serving import KIND, SEVERAL
 from storage import wanted
 from storage.artifacts import Artifacts
 from storage.home import Home
@@ -70,7 +70,7 @@ def serve(home: Home, service: Service, tell: Tell, stop: threading.Event) -> st
     with progress.listening(_Making(tell)):
         prepared = preparing.prepare(home, service, stop.is_set)
     [(profile, asked)] = prepared.items()
-    _one_runtime(asked)
+    _together(asked)
     device = agent(profile)
     with contextlib.ExitStack() as held:
         held.callback(device.close)
@@ -92,11 +92,14 @@ def _reachable(chosen: Sequence[DeviceProfile]) -> None:
         )
 
 
-def _one_runtime(asked: Sequence[Asked]) -> None:
+def _together(asked: Sequence[Asked]) -> None:
+    """Raises UsageError where one server cannot have them all."""
     found = {one.cell.runtime: one.cell.variant.name for one in asked}
     if len(found) > 1:
         needs = ", ".join(f"{variant} needs {name}" for name, variant in found.items())
         raise UsageError(f"one server has one runtime: {needs}. Serve them one after the other, or name a --runtime")
+    if len(asked) > 1 and (alone := [one.cell.variant.name for one in asked if one.cell.variant.format not in SEVERAL]):
+        raise UsageError(f"{', '.join(alone)} is served alone: name one variant")
 
 
 class _Making:

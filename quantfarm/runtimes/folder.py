@@ -9,7 +9,7 @@ from pathlib import Path
 from quantfarm.errors import FarmError
 from quantfarm.nouns import Cell, DeviceProfile, Scalar, Trace
 from quantfarm.quantizers import folder_of
-from quantfarm.runtimes import events
+from quantfarm.runtimes import events, serving
 from quantfarm.runtimes.llama_cpp import PATHS, runner_file, sampled
 from quantfarm.suites import CONTEXT
 from quantfarm.toolchain import environments
@@ -17,7 +17,7 @@ from quantfarm.toolchain.conversion import requirements
 
 RUNNERS = Path(__file__).resolve().parents[2] / "runners"
 #: Parts of the runners, by name; each is pushed and loaded by its path.
-SHARED = ("session", "scoring", "engine", "tokenizer", "speed", "quality", "tasks", "answering")
+SHARED = ("session", "scoring", "engine", "tokenizer", "speed", "quality", "tasks", "answering", "serving")
 #: Kinds that tell of a model's quality: computed in float32, whatever the weights are stored in. The others compute
 #: in the type that the model is published in.
 PRECISE = frozenset({"quality", "rolling", "logits", "tasks"})
@@ -40,6 +40,7 @@ class FolderRuntime:
     def files(self, cell: Cell) -> Mapping[str, Path]:
         found = {"runner": runner_file(self.runner.name), "sampler": runner_file("sampler.py")}
         found |= {f"shared/{name}": runner_file(f"shared/{name}.py") for name in SHARED}
+        found |= serving.files(cell)
         if cell.workload.kind == "tasks":
             found["items"] = runner_file("task_items.py")
         if cell.workload.kind == "sustained":
@@ -54,7 +55,8 @@ class FolderRuntime:
         files = {**{name: str(path) for name, path in self.files(cell).items()}, **files}
         python = files.get("python") or self._python()
         request = json.dumps(self.request(cell, files), ensure_ascii=True)
-        return [*sampled(python, files), python, "-P", files["runner"], "--request", request]
+        watched = sampled(python, files) if cell.workload.kind != serving.KIND else []  # nothing is measured
+        return [*watched, python, "-P", files["runner"], "--request", request]
 
     def _python(self) -> str:
         path = environments.made(self.environment, requirements(self.runner))
@@ -78,6 +80,7 @@ class FolderRuntime:
             **paths,
             "model": model,
             "shared": folder_of(files, "shared"),
+            **serving.asked(cell, files),
         }
 
     def compute(self, cell: Cell, device: str) -> str:

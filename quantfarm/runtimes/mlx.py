@@ -9,7 +9,9 @@ from quantfarm.runtimes.folder import RUNNERS, FolderRuntime
 class Mlx(FolderRuntime):
     name = "mlx"
     formats = frozenset({"mlx", "hf"})
-    workloads = frozenset({"bench", "app", "sustained", "quality", "rolling", "logits", "tokens", "tasks", "answer"})
+    workloads = frozenset(
+        {"bench", "app", "sustained", "quality", "rolling", "logits", "tokens", "tasks", "answer", "serve"}
+    )
     environment = "mlx"
     runner = RUNNERS / "mlx.py"
     package = "mlx-lm"

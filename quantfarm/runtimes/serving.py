@@ -9,6 +9,8 @@ from quantfarm.nouns import Cell
 from quantfarm.quantizers import folder_of
 
 KIND = "serve"
+#: Formats of which a server loads one model in place of another; of others it serves one.
+SEVERAL = frozenset({"gguf"})
 #: Files of runners/chat, by name; each is pushed and loaded by its path.
 PARTS = ("request", "http")
 

@@ -9,7 +9,7 @@ class Transformers(FolderRuntime):
     name = "transformers"
     formats = frozenset({"hf", "compressed-tensors", "bnb", "rtn"})
     workloads = frozenset(
-        {"bench", "app", "sustained", "batch", "quality", "rolling", "logits", "tokens", "tasks", "answer"}
+        {"bench", "app", "sustained", "batch", "quality", "rolling", "logits", "tokens", "tasks", "answer", "serve"}
     )
     environment = "transformers"
     runner = RUNNERS / "transformers_hf.py"

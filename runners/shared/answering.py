@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ def prompt(text: Any, words: str, chat: bool) -> tuple[list[int], str]:
     turn = text.user_turn(words) if chat else None
     form = TEMPLATED if turn is not None else UNKNOWN if chat and text.has_template else PLAIN
     return text.encode(words if turn is None else turn, bos=True, special=turn is not None), form
+
+
+def given_turns(text: Any, messages: Sequence[Mapping[str, str]]) -> tuple[list[int], str]:
+    """As `prompt` of a conversation; where no template is, its messages follow each other as they are."""
+    turns = text.turns(messages)
+    form = TEMPLATED if turns is not None else UNKNOWN if text.has_template else PLAIN
+    plain = "\n".join(message["content"] for message in messages)
+    return text.encode(plain if turns is None else turns, bos=True, special=turns is not None), form
 
 
 def answer(run: Any) -> None:

@@ -16,6 +16,7 @@ quality: Any = None
 tasks: Any = None
 tokenizer: Any = None
 answering: Any = None
+serving: Any = None
 
 #: Context parameters, and what is in every request.
 CONTEXT = frozenset({"n_batch", "n_ubatch", "threads", "flash_attn", "type_k", "type_v", "n_gpu_layers"})
@@ -32,6 +33,7 @@ PARAMETERS: Mapping[str, frozenset[str]] = {
     "rolling": TEXT,
     "tokens": TEXT,
     "answer": frozenset({"requests", "n_gen", "temperature", "seed", "chat"}),
+    "serve": frozenset({"models", "chat", "n_ctx", "port", "idle_s"}),
     "tasks": frozenset({"requests", "requests_sha256", "answered", "items", "add_bos", "n_ctx"})
     | {"task", "n_shot", "limit"},
 }
@@ -71,8 +73,12 @@ class Engine(Protocol):
         """Greedy, no stop at EOS: the time of submitting, the times when each id was on the host, the ids."""
         ...
 
-    def stream(self, ids: Ids, n: int, temperature: float, seed: int) -> Iterator[int]:
-        """The ids that follow, at most n, each as soon as it is on the host. Temperature 0 is greedy."""
+    def stream(
+        self, ids: Ids, n: int, temperature: float, seed: int, *, top_k: int = 0, top_p: float = 1.0,
+        repeat_penalty: float = 1.0,
+    ) -> Iterator[int]:  # fmt: skip
+        """The ids that follow, at most n, each as soon as it is on the host. Temperature 0 is greedy; `top_k` 0 and
+        `top_p` 1 (the defaults) leave all tokens in, `repeat_penalty` 1 is none: over the last 64 tokens."""
         ...
 
     def rows(self, sequences: Sequence[Ids], cache: Any, first: int) -> Any:
@@ -114,6 +120,7 @@ def kinds() -> dict[str, Callable[[Run], None]]:
             "tokens": quality.count_tokens,
             "tasks": tasks.tasks,
             "answer": answering.answer,
+            "serve": serving.serve,
         },
     }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +63,17 @@ class Tokenizer:
         return {token for token, added in self._own.added_tokens_decoder.items() if added.special}
 
     def user_turn(self, text: str) -> str | None:
-        """The text as a user's turn in the model's chat template, up to where the answer begins and without BOS; None
-        where it has none, or one that fails: a template is a program of the model's maker, run in jinja2's sandbox."""
+        """As `turns` of a text of the user's."""
+        return self.turns([{"role": "user", "content": text}])
+
+    def turns(self, messages: Sequence[Mapping[str, str]]) -> str | None:
+        """Messages in the model's chat template, up to where the answer begins and without BOS; None where it has
+        none, or one that fails: a template is a program of the model's maker, run in jinja2's sandbox."""
         if not self.has_template:
             return None
-        turn = [{"role": "user", "content": text}]
+        given = [dict(one) for one in messages]
         try:
-            said = str(self._own.apply_chat_template(turn, add_generation_prompt=True, tokenize=False))
+            said = str(self._own.apply_chat_template(given, add_generation_prompt=True, tokenize=False))
         except Exception:
             return None
         return said.removeprefix(self._own.bos_token or "") if self.bos is not None else said
