@@ -80,14 +80,12 @@ class Alike:
 
 def attempts(reader: Reader, cell: str) -> list[Attempt]:
     """In order; empty for a cell that the results do not have."""
-    return [
-        Attempt(
-            **row
-            | {"parameters": json.loads(row["parameters"]), "conditions": json.loads(row["conditions"])}
-            | {"night": row["night"] or ""}
-        )
-        for row in reader.query(ATTEMPTS, [cell])
-    ]
+    return [_attempt(row) for row in reader.query(ATTEMPTS, [cell])]
+
+
+def _attempt(row: dict[str, Any]) -> Attempt:
+    given: dict[str, Any] = {name: json.loads(row[name]) for name in ("parameters", "conditions")}
+    return Attempt(**{**row, **given, "night": row["night"] or ""})
 
 
 def figures(reader: Reader, of: Attempt) -> dict[str, Figure]:

@@ -51,29 +51,29 @@ def figure(history: History, launches: Mapping[str, Launches], acknowledged: Col
     for mark in marks(history, acknowledged):
         _mark(drawn, mark, history)
     _forks(drawn, history)
-    drawn.update_yaxes(title_text=names.axis(history.series.metric, history.unit), **_room(history, launches))
-    drawn.update_xaxes(title_text="night (date)", type="date", **_dates(history))
+    drawn.update_yaxes(title_text=names.axis(history.series.metric, history.unit), range=_room(history, launches))
+    drawn.update_xaxes(title_text="night (date)", type="date", range=_dates(history))
     return drawn
 
 
-def _dates(history: History) -> dict[str, object]:
+def _dates(history: History) -> list[str]:
     """From the first night of the farm to the last, however many have a value."""
     first, last = _day(history.nights[0]), _day(history.nights[-1])
     around = timedelta(days=max(1.0, 0.03 * (last - first).days))
-    return {"range": [(first - around).isoformat(), (last + around).isoformat()]}
+    return [(first - around).isoformat(), (last + around).isoformat()]
 
 
 def _day(night: str) -> date:
     return date.fromisoformat(night)
 
 
-def _room(history: History, launches: Mapping[str, Launches]) -> dict[str, object]:
+def _room(history: History, launches: Mapping[str, Launches]) -> list[float]:
     """Above, for the words of forks."""
     ends = [end for one in launches.values() for end in (one.low, one.high)]
     values = [*(point.value for point in history.points), *ends]
     span = (max(values) - min(values)) or 0.1 * abs(max(values)) or 1.0
     rows = min(len(history.forks), TOLD)
-    return {"range": [min(values) - 0.08 * span, max(values) + (0.12 + 0.13 * rows) * span]}
+    return [min(values) - 0.08 * span, max(values) + (0.12 + 0.13 * rows) * span]
 
 
 def parts(history: History) -> list[list[Point]]:

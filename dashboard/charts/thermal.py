@@ -21,8 +21,8 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 def figure(shown: Throttle) -> go.Figure:
     """One launch. Both parts zoom along time together."""
     heat = bool(shown.found.temperatures)
-    parts = {"rows": 2, "row_heights": [0.66, 0.34]} if heat else {"rows": 1}
-    drawn = make_subplots(**parts, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    heights = [0.66, 0.34] if heat else [1.0]
+    drawn = make_subplots(rows=len(heights), cols=1, row_heights=heights, shared_xaxes=True, vertical_spacing=0.06)
     named, scale = unit(shown.found)
     _steady(drawn, shown, scale)
     _rates(drawn, shown, scale, named)
