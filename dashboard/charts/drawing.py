@@ -15,9 +15,9 @@ Range = tuple[float, float]
 #: A longer name is cut in a plot; the table below it has all of it.
 LONGEST = 28
 #: More points than this are named by the pointer alone, but for those that matter most.
-NAMED = 20
+NAMED, NAMED_NARROW = 20, 9
 #: About what a plot measures in pixels where labels are placed beside points: what is wider only gives more room.
-WIDTH, HEIGHT = 560, 400
+WIDTH, NARROW, HEIGHT = 560, 270, 400
 LETTER, LINE = 7.4, 16.0
 
 
@@ -54,10 +54,11 @@ def beside(
     x: Range,
     y: Range,
     lines: Sequence[tuple[float, float]] = (),
+    width: int = WIDTH,
 ) -> list[tuple[float, float]]:
     """For each point how far its label's middle is from it, in pixels to the right and up, clear of the others and
     of points along lines. Kept: it takes longer than all the rest of a plot."""
-    return _beside(tuple(points), tuple(texts), tuple(radii), x, y, tuple(lines))
+    return _beside(tuple(points), tuple(texts), tuple(radii), x, y, tuple(lines), width)
 
 
 @functools.lru_cache(maxsize=256)
@@ -68,16 +69,17 @@ def _beside(
     x: Range,
     y: Range,
     lines: tuple[tuple[float, float], ...],
+    width: int,
 ) -> list[tuple[float, float]]:
 
     def pixels(px: float, py: float) -> tuple[float, float]:
-        return (px - x[0]) / (x[1] - x[0]) * WIDTH, (py - y[0]) / (y[1] - y[0]) * HEIGHT
+        return (px - x[0]) / (x[1] - x[0]) * width, (py - y[0]) / (y[1] - y[0]) * HEIGHT
 
     at = [pixels(*point) for point in points]
     labels = [
         Label(px, py, radius, LETTER * len(text), LINE) for (px, py), text, radius in zip(at, texts, radii, strict=True)
     ]
-    boxes = place(labels, Box(0, 0, WIDTH, HEIGHT), [pixels(*point) for point in lines])
+    boxes = place(labels, Box(0, 0, width, HEIGHT), [pixels(*point) for point in lines])
     return [
         ((box.left + box.right) / 2 - px, (box.bottom + box.top) / 2 - py)
         for box, (px, py) in zip(boxes, at, strict=True)
@@ -87,3 +89,15 @@ def _beside(
 def annotate(drawn: go.Figure, notes: Sequence[dict[str, Any]]) -> None:
     """All at once: one by one each would copy those before it."""
     drawn.update_layout(annotations=[*drawn.layout["annotations"], *notes])
+
+
+def legend(drawn: go.Figure, names: Sequence[str], symbols: Sequence[str], colour: str) -> None:
+    """Of what markers mean: in one colour, as the colours mean something else."""
+    drawn.add_traces(
+        [
+            go.Scatter(
+                x=[None], y=[None], mode="markers", marker={"symbol": symbol, "size": 10, "color": colour}, name=name
+            )
+            for name, symbol in zip(names, symbols, strict=True)
+        ]
+    )

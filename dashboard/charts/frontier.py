@@ -53,12 +53,12 @@ def axes(frontiers: Sequence[Frontier], memory_across: bool) -> Axes:
     )
 
 
-def figure(frontier: Frontier, on: Axes, chosen: Candidate | None = None) -> go.Figure:
-    """One device's. Better is up; to the right where speed lies across, to the left where memory does."""
+def figure(frontier: Frontier, on: Axes, chosen: Candidate | None = None, *, narrow: bool = False) -> go.Figure:
+    """One device's; `narrow` beside another's. Better is up; to the right where speed lies across, else to the left."""
     drawn = go.Figure()
     _line(drawn, frontier, on)
     _points(drawn, frontier, on, chosen)
-    _labels(drawn, frontier, on, chosen)
+    _labels(drawn, frontier, on, chosen, narrow)
     units = _units(frontier)
     low, high = on.y
     upside_down = names.more_is_better(frontier.quality) is False
@@ -67,7 +67,10 @@ def figure(frontier: Frontier, on: Axes, chosen: Candidate | None = None) -> go.
         title=names.axis(frontier.quality, units.get(frontier.quality, "")),
         range=[high, low] if upside_down else [low, high],
     )
-    runtimes = {s.candidate.runtime for s in frontier.standings}
+    runtimes = _runtimes(frontier)
+    drawing.legend(
+        drawn, [plain(one) for one in runtimes], [_symbol(one, runtimes) for one in runtimes], theme.look().muted
+    )
     drawn.update_layout(height=480, showlegend=len(runtimes) > 1, clickmode="event+select")
     better = "↖ better" if on.across == MEMORY else "better ↗"
     drawn.add_annotation(text=better, x=1, y=1.0, xref="paper", yref="paper", showarrow=False, yshift=12)
@@ -155,10 +158,9 @@ def _line(drawn: go.Figure, frontier: Frontier, on: Axes) -> None:
 
 def _points(drawn: go.Figure, frontier: Frontier, on: Axes, chosen: Candidate | None) -> None:
     """One trace for each point: bars take one colour per trace."""
-    told: set[str] = set()
     traces: list[go.Scatter] = []
     look = theme.look()
-    runtimes = sorted({s.candidate.runtime for s in frontier.standings})
+    runtimes = _runtimes(frontier)
     for standing in sorted(frontier.standings, key=lambda s: s.probability):
         c = standing.candidate
         (x, y), fill = _at(c, frontier, on), theme.colour(c.variant)
@@ -171,7 +173,7 @@ def _points(drawn: go.Figure, frontier: Frontier, on: Axes, chosen: Candidate | 
                 marker={
                     "color": fill,
                     "size": _size(c, on),
-                    "symbol": SYMBOLS[runtimes.index(c.runtime) % len(SYMBOLS)],
+                    "symbol": _symbol(c.runtime, runtimes),
                     "line": {"color": look.ink if best else look.paper, "width": 2.5 if best else 1},
                 },
                 opacity=1.0 if standing.on_frontier else DIMMED + 0.3 * standing.probability,
@@ -180,12 +182,18 @@ def _points(drawn: go.Figure, frontier: Frontier, on: Axes, chosen: Candidate | 
                 customdata=[key(c)],
                 hovertemplate=_hover(standing, frontier, on) + "<extra></extra>",
                 name=plain(c.runtime),
-                legendgroup=c.runtime,
-                showlegend=c.runtime not in told,
+                showlegend=False,
             )
         )
-        told.add(c.runtime)
     drawn.add_traces(traces)
+
+
+def _symbol(runtime: str, runtimes: Sequence[str]) -> str:
+    return SYMBOLS[runtimes.index(runtime) % len(SYMBOLS)]
+
+
+def _runtimes(frontier: Frontier) -> list[str]:
+    return sorted({s.candidate.runtime for s in frontier.standings})
 
 
 def _size(candidate: Candidate, on: Axes) -> float:
@@ -206,12 +214,13 @@ def _hover(standing: Standing, frontier: Frontier, on: Axes) -> str:
     return "<br>".join(lines)
 
 
-def _labels(drawn: go.Figure, frontier: Frontier, on: Axes, chosen: Candidate | None) -> None:
-    few = len(frontier.standings) <= drawing.NAMED
-    said = [s for s in frontier.standings if few or s.on_frontier][: drawing.NAMED]
+def _labels(drawn: go.Figure, frontier: Frontier, on: Axes, chosen: Candidate | None, narrow: bool) -> None:
+    """The frontier's first, as many as there is room for; markers tell runtimes apart."""
+    most, width = (drawing.NAMED_NARROW, drawing.NARROW) if narrow else (drawing.NAMED, drawing.WIDTH)
+    said = sorted(frontier.standings, key=lambda s: (not s.on_frontier, -s.probability))[:most]
     at = [_at(s.candidate, frontier, on) for s in said]
     stars = ["★ " if chosen is not None and key(chosen) == key(s.candidate) else "" for s in said]
-    texts = [f"{star}{s.candidate.name}"[: drawing.LONGEST] for star, s in zip(stars, said, strict=True)]
+    texts = [f"{star}{s.candidate.variant}"[: drawing.LONGEST] for star, s in zip(stars, said, strict=True)]
     flip = names.more_is_better(frontier.quality) is False
 
     def upright(y: float) -> float:
@@ -226,14 +235,14 @@ def _labels(drawn: go.Figure, frontier: Frontier, on: Axes, chosen: Candidate | 
             for s, (low, high) in zip(said, spans, strict=True)
         ],
     )
-    apart = drawing.beside(points, texts, [_size(s.candidate, on) / 2 for s in said], on.x, on.y, bars)
+    apart = drawing.beside(points, texts, [_size(s.candidate, on) / 2 for s in said], on.x, on.y, bars, width)
     drawing.annotate(
         drawn,
         [
             {
                 "x": x,
                 "y": y,
-                "text": plain(star + standing.candidate.name),
+                "text": plain(star + standing.candidate.variant),
                 "showarrow": False,
                 "xshift": right,
                 "yshift": up,

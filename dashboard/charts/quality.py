@@ -177,7 +177,6 @@ def _points(drawn: go.Figure, spots: Sequence[Spot], metric: str) -> None:
     ways = sorted({made_by(s.candidate.variant) for s in spots})
     marks = itertools.cycle(FURTHER)
     symbols = {way: SYMBOLS.get(way) or next(marks) for way in ways}
-    told: set[str] = set()
     traces: list[go.Scatter] = []
     edge = {"color": theme.look().paper, "width": 1}
     for spot in spots:
@@ -192,12 +191,11 @@ def _points(drawn: go.Figure, spots: Sequence[Spot], metric: str) -> None:
                 hovertemplate=_hover(spot.candidate, metric) + "<extra></extra>",
                 customdata=[key(spot.candidate)],
                 name=WAYS.get(way, plain(way)),
-                legendgroup=way,
-                showlegend=way not in told,
+                showlegend=False,
             )
         )
-        told.add(way)
     drawn.add_traces(traces)
+    drawing.legend(drawn, [WAYS.get(w, plain(w)) for w in ways], [symbols[w] for w in ways], theme.look().muted)
 
 
 def _labels(drawn: go.Figure, spots: Sequence[Spot], view: View) -> None:

@@ -58,7 +58,7 @@ def main() -> None:
     chips = {one.device: one.chip for one in known}
     for place, (device, found) in zip(_places(len(devices)), frontiers.items(), strict=True):
         with place:
-            _device(device, chips.get(device, ""), found, shared, budget, mode)
+            _device(device, chips.get(device, ""), found, shared, budget, mode, narrow=len(devices) > 1)
 
 
 def _places(n: int) -> list[DeltaGenerator]:
@@ -128,7 +128,9 @@ def _rounded(most: float) -> float:
     return scale * (int(most / scale) + 1)
 
 
-def _device(device: str, chip: str, found: Frontier, shared: Axes | None, budget: Budget, mode: str) -> None:
+def _device(
+    device: str, chip: str, found: Frontier, shared: Axes | None, budget: Budget, mode: str, *, narrow: bool
+) -> None:
     everyone = [s.candidate for s in found.standings] + [c for c, _ in found.left_out]
     simulated = any(c.simulated for c in everyone)
     st.subheader(parts.escape(device), anchor=False)
@@ -146,7 +148,7 @@ def _device(device: str, chip: str, found: Frontier, shared: Axes | None, budget
     on = ", ".join(s.candidate.name for s in found.members[:12])
     what = f"{names.called(found.quality)} by {names.called(shared.across)} of {model} on {device}"
     clicked = parts.plot(
-        chart.figure(found, shared, made.chosen if made else None),
+        chart.figure(found, shared, made.chosen if made else None, narrow=narrow),
         f"frontier {model} {device}",
         f"{what}. On the frontier: {on}.",
         chart.rows(found),
