@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
+from quantfarm.metrics.windows import OF_THE_PROCESS
 from quantfarm.report.throttles import Throttle, throttle_of
 from quantfarm.runtimes import runtime
 from storage.home import Home
@@ -11,6 +14,8 @@ from storage.landings import Landings
 from storage.names import trace_path
 from storage.reading import Reader
 
+#: A line with such a sample, however its runner spaces it.
+PROCESS = re.compile(f'"source": ?"(?:{"|".join(sorted(OF_THE_PROCESS))})"')
 NEWEST = """
 SELECT cell, attempt FROM cells
 WHERE current AND state = 'ok' AND workload_kind = 'sustained'
@@ -67,7 +72,7 @@ def throttle(home: Home, cell: str, attempt: int) -> Throttle | None:
     """None of a launch whose trace is gone, or is not as it landed: `quantfarm db verify` says so."""
     landed = Landings(home).get(cell, attempt)
     try:
-        lines = trace_path(home, cell, attempt).read_text("utf-8").splitlines()
+        lines = _lines(trace_path(home, cell, attempt))
         return throttle_of(landed, runtime(landed.cell.runtime).parse(lines)) if landed else None
     except (OSError, ValueError):
         return None
@@ -78,3 +83,9 @@ def throttles(home: Home, reader: Reader, device: str | None = None, model: str 
     newest = reader.query(NEWEST, {"device": device, "model": model})
     found = (throttle(home, row["cell"], row["attempt"]) for row in newest)
     return [one for one in found if one]
+
+
+def _lines(trace: Path) -> list[str]:
+    """Without the samples of the process itself: ten a second, and no throttle plot shows them. Raises OSError."""
+    with trace.open(encoding="utf-8") as lines:
+        return [line for line in lines if not ('"sample"' in line and PROCESS.search(line))]
