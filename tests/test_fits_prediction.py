@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from quantfarm.memory_model.contexts import context, full
 from quantfarm.memory_model.parts import Parts
 from quantfarm.memory_model.published import Stored, bytes_of
 from quantfarm.nouns import Workload, parameters
+from quantfarm.quantizers import quantizer
 from storage.artifacts import Artifacts
 from storage.home import Home
+from tests.folder_quantizers import python_of
 from tests.running import command, run
 from tests.sweeping import counts, quantfarm
 
@@ -128,6 +131,15 @@ def test_the_process_is_measured_once_for_a_build(measured: Home) -> None:
     assert 10 < first.mib < 200
     assert process.of(measured, "llama_cpp") == first  # its time of measuring too
     assert not list(measured.folder("fits").glob("*.gguf"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone says how many pages a process holds")
+def test_what_a_formats_own_library_holds_is_part_of_the_process(tmp_path: Path) -> None:
+    """bitsandbytes is loaded for NF4 alone."""
+    python_of(quantizer("nf4"))
+    plain, nf4 = (process.of(Home(tmp_path), "transformers", form) for form in ("hf", "bnb"))
+    assert plain.mib + 5 < nf4.mib < plain.mib + 300
+    assert process.of(Home(tmp_path), "transformers", "bnb") == nf4
 
 
 def test_a_bench_at_a_depth_keeps_a_copy_of_its_cache() -> None:

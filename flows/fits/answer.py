@@ -118,7 +118,7 @@ def _readers(home: Home, predictor: Predictor, weights: Sequence[Weights], notes
         names = ", ".join(one.name for one in weights if one.format == form)
         process, reader = None, reader_of(form)
         try:
-            process = of(home, reader) if reader else None
+            process = of(home, reader, form) if reader else None
         except FarmError as error:
             notes.append(f"{names}: {error}")
         if process is None:
@@ -150,13 +150,14 @@ def _checks(
     home: Home, predictor: Predictor, weights: Sequence[Weights], peaks: Sequence[Peak]
 ) -> tuple[list[Check], list[str]]:
     """Predictions of what was measured, under the process of the runtime that measured it; and why some have none."""
-    by_name, processes, problems = {one.name: one for one in weights}, dict[str, Process](), dict[str, None]()
+    by_name, problems = {one.name: one for one in weights}, dict[str, None]()
+    processes: dict[tuple[str, str], Process] = {}
     checks: list[Check] = []
     for peak in peaks:
         if peak.variant not in by_name or not uses(peak.workload):
             continue
         try:
-            process = processes.setdefault(peak.runtime, of(home, peak.runtime))
+            process = processes.setdefault((peak.runtime, peak.format), of(home, peak.runtime, peak.format))
         except FarmError as error:
             problems[f"measured under {peak.runtime}, not predicted: {error}"] = None
             continue

@@ -1,14 +1,16 @@
 """What a runtime's process holds with almost no model in it: measured once for each build on this machine, and kept.
 
 A model of one layer and 32 words is run as any other is; what its weights, cache and activations need is taken off.
-Runtimes of Hugging Face folders run the reference model, as it was published.
+Runtimes of Hugging Face folders run the reference model, as it was published; where a format has a library of its own,
+what that adds to such a process is measured too.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import asdict, dataclass
+import sys
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from quantfarm.memory_model import compute, contexts
 from quantfarm.memory_model.parts import MIB
 from quantfarm.metrics.memory import measure
 from quantfarm.models import folder
-from quantfarm.nouns import Cell, DeviceProfile, Recipe, Variant, Workload, digest, metric_of
+from quantfarm.nouns import Cell, DeviceProfile, Recipe, Trace, Variant, Workload, digest, metric_of
 from quantfarm.runtimes import TABLE, runtime
 from storage import atomic, contents
 from storage.home import Home
@@ -32,6 +34,20 @@ LAUNCHES_SLOW = 1
 #: Of the file's name: another way of measuring is another file.
 WAY = 1
 LIMIT_S = 120.0
+#: Format of a folder -> the library that a runtime loads for it alone.
+OWN_LIBRARY = {"bnb": "bitsandbytes", "compressed-tensors": "compressed_tensors"}
+#: Prints by how many MiB a process that holds a model grows with a library. Linux alone says how many it holds.
+GROWTH = """
+import importlib, sys
+from transformers import AutoModelForCausalLM
+def held():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+before = held()
+importlib.import_module(sys.argv[2])
+print((held() - before) / 1024)
+"""
 #: Few tokens: what they need is a tenth of a MiB. Enough of them that a sampler has seen the process.
 SIZES = {"kind": "bench", "n_prompt": 16, "n_gen": 16, "repetitions": 3, "threads": 1}
 
@@ -49,13 +65,19 @@ class Process:
     measured_at: str
 
 
-def of(home: Home, name: str) -> Process:
-    """As it is kept, or measured now. Raises FarmError where it cannot be measured."""
+def of(home: Home, name: str, form: str = "") -> Process:
+    """As it is kept, or measured now, of a runtime that reads a format. Raises FarmError where it cannot be."""
     here, under = devices.known(home)[devices.LOCAL], runtime(name)
-    path = home.folder("fits") / f"{digest([WAY, name, under.build(), here.chip, here.platform, here.cores])}.json"
+    library = OWN_LIBRARY.get(form, "") if sys.platform == "linux" else ""
+    asked = [WAY, name, under.build(), here.chip, here.platform, here.cores, *([library] if library else [])]
+    path = home.folder("fits") / f"{digest(asked)}.json"
     if known := _kept(path):
         return known
-    found = _measured(home, here, name)
+    if library:
+        found, more = of(home, name), _growth(here, name, library)
+        found = replace(found, mib=found.mib + more, launches=tuple(one + more for one in found.launches))
+    else:
+        found = _measured(home, here, name)
     atomic.write_atomic(path, json.dumps(asdict(found)).encode())
     return found
 
@@ -120,6 +142,18 @@ def _of_folders(here: DeviceProfile, name: str) -> Process:
     )
 
 
+def _growth(here: DeviceProfile, name: str, library: str) -> float:
+    """MiB that a library adds to a runtime's process. Raises FarmError."""
+    python, lines = environments.python(runtime(name)), list[str]()
+    command = [str(python), "-P", "-c", GROWTH, str(models.REFERENCE_FOLDER), library]
+    left = agent(here).run(command, on_line=lines.append, limit_s=LIMIT_S)
+    try:
+        return float(lines[-1])
+    except (IndexError, ValueError):
+        why = left.reason or left.stderr.strip()[-300:]
+        raise FarmError(f"what {library} adds to {name}'s process could not be measured: {why}") from None
+
+
 def _peak(here: DeviceProfile, name: str, work: Workload, model: Path) -> float:
     """MiB of one launch. Raises FarmError."""
     under = runtime(name)
@@ -133,7 +167,10 @@ def _peak(here: DeviceProfile, name: str, work: Workload, model: Path) -> float:
         files["python"] = str(python)
     lines: list[str] = []
     left = agent(here).run(under.command(cell, files), on_line=lines.append, limit_s=LIMIT_S)
-    trace = under.parse(lines)
+    try:
+        trace = under.parse(lines)
+    except ValueError:  # it was over before it said anything
+        trace = Trace(events=())
     found = metric_of(measure(trace), "resident_peak") if trace.finished else None
     if found is None:
         why = trace.first("end").get("error") or left.reason or left.stderr.strip()[-300:] or "it said no memory"
