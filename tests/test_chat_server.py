@@ -283,3 +283,25 @@ def test_an_event_that_is_not_known_changes_nothing(event: dict[str, object]) ->
     before = State(phase=Phase.READY, ready={"url": "u", "key": "k", "variants": []})
     if event.get("event") not in {"wanted", "ready", *Phase}:
         assert after(before, event) == before
+
+
+@pytest.mark.parametrize(("variant", "runtime"), [("HF", "transformers"), ("MLX-4", "mlx")])
+def test_folders_are_served_by_their_runtimes(home: Path, variant: str, runtime: str) -> None:
+    with served(variant, runtime=runtime) as (_, state):
+        endpoint = state.endpoint(variant)
+        greedy, answer = ask(endpoint)
+        assert answer.figures and (answer.figures.n, answer.figures.form) == (12, "chat template")
+        assert ask(endpoint)[0] == greedy
+        for among in ({"top_k": 1}, {"top_p": 0.0}):
+            assert ask(endpoint, temperature=2.0, seed=5, **among)[0] == greedy
+        drawn = [ask(endpoint, temperature=1.0, top_k=0, top_p=1.0, seed=seed)[0] for seed in (1, 1, 2)]
+        assert drawn[0] == drawn[1] != drawn[2]
+        repeated = "a = a\n" * 12
+        assert ask(endpoint, repeated)[0] != ask(endpoint, repeated, repeat_penalty=3.0)[0]
+        with pytest.raises(ChatError, match=r"the conversation has \d+ tokens, the context holds 1024"):
+            ask(endpoint, "word " * 2000)
+
+
+def test_folders_are_not_served_together(home: Path) -> None:
+    asked = ("chat-server", "--variant", "HF,NF4", "--runtime", "transformers")
+    assert "served alone: name one variant" in quantfarm(*asked, code=2)

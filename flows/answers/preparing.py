@@ -49,6 +49,9 @@ class Wish:
         """Of the workload on a device."""
         raise NotImplementedError
 
+    def check(self, together: Sequence[tuple[Variant, Runtime]]) -> None:
+        """Raises UsageError where what a device would run cannot be."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question(Wish):
@@ -83,8 +86,7 @@ def prepare(home: Home, wish: Wish, stopped: Callable[[], bool]) -> dict[DeviceP
     learnt = texts.calibration(sweep) if variants.calibrated(sweep) else b""
     found = variants.variants(sweep.wanted_quants, source, texts.sha256(learnt) if learnt else "")
     for profile in profiles:
-        for variant in found:
-            under(profile, variant, wish)  # said before anything is made
+        wish.check([(variant, under(profile, variant, wish)) for variant in found])  # said before anything is made
     environments.make(sweep, profiles)
     # Once more: the tools of environments that were just made have versions.
     found = variants.variants(sweep.wanted_quants, source, texts.sha256(learnt) if learnt else "")

@@ -19,8 +19,8 @@ from flows.answers.preparing import Asked, Wish
 from flows.progress import News
 from flows.stopping import Stopped
 from quantfarm.errors import FarmError, UsageError
-from quantfarm.nouns import DeviceProfile, Scalar
-from quantfarm.runtimes import runtime
+from quantfarm.nouns import DeviceProfile, Scalar, Variant
+from quantfarm.runtimes import Runtime, runtime
 from quantfarm.runtimes.serving import KIND, SEVERAL
 from storage import wanted
 from storage.artifacts import Artifacts
@@ -62,6 +62,17 @@ class Service(Wish):
         more = {"n_ctx": self.n_ctx, "n_gpu_layers": layers, "port": port, "idle_s": self.idle_s}
         return {"n_batch": BLOCK, "n_ubatch": BLOCK, **more}
 
+    def check(self, together: Sequence[tuple[Variant, Runtime]]) -> None:
+        """Raises UsageError where one server cannot have them all."""
+        found = {under.name: variant.name for variant, under in together}
+        if len(found) > 1:
+            needs = ", ".join(f"{variant} needs {name}" for name, variant in found.items())
+            raise UsageError(
+                f"one server has one runtime: {needs}. Serve them one after the other, or name a --runtime"
+            )
+        if len(together) > 1 and (alone := [one.name for one, _ in together if one.format not in SEVERAL]):
+            raise UsageError(f"{', '.join(alone)} is served alone: name one variant")
+
 
 def serve(home: Home, service: Service, tell: Tell, stop: threading.Event) -> str:
     """Until `stop`, or nobody has asked for long; why it ended. Raises UsageError, FarmError, Stopped."""
@@ -70,7 +81,6 @@ def serve(home: Home, service: Service, tell: Tell, stop: threading.Event) -> st
     with progress.listening(_Making(tell)):
         prepared = preparing.prepare(home, service, stop.is_set)
     [(profile, asked)] = prepared.items()
-    _together(asked)
     device = agent(profile)
     with contextlib.ExitStack() as held:
         held.callback(device.close)
@@ -90,16 +100,6 @@ def _reachable(chosen: Sequence[DeviceProfile]) -> None:
             f"{profile.name} is reached by {profile.kind}: what listens there cannot be reached from here. "
             "A chat is served on this machine (local) and on devices over ssh"
         )
-
-
-def _together(asked: Sequence[Asked]) -> None:
-    """Raises UsageError where one server cannot have them all."""
-    found = {one.cell.runtime: one.cell.variant.name for one in asked}
-    if len(found) > 1:
-        needs = ", ".join(f"{variant} needs {name}" for name, variant in found.items())
-        raise UsageError(f"one server has one runtime: {needs}. Serve them one after the other, or name a --runtime")
-    if len(asked) > 1 and (alone := [one.cell.variant.name for one in asked if one.cell.variant.format not in SEVERAL]):
-        raise UsageError(f"{', '.join(alone)} is served alone: name one variant")
 
 
 class _Making:
