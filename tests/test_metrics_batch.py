@@ -47,6 +47,18 @@ def test_a_spread_is_told() -> None:
     assert figures["batch8_tps"].samples == (252.0, 126.0, 504.0)
 
 
+def test_speed_and_memory_of_weights_that_were_unpacked_for_good_say_so() -> None:
+    """AWQ and GPTQ under transformers: what is measured is no 4-bit kernel."""
+    loaded = {"event": "loaded", "t": 0, "seconds": 1.0, "settings": {"weights": "unpacked at loading"}}
+    bench = {"event": "decode", "t": 1, "mode": "bench", "tokens": 8, "depth": 0, "repetition": 0, "seconds": 1.0}
+    of_batch = {m.metric: m.remark for m in metrics.measure(trace(loaded, batch(2.0), MEMORY))}
+    of_bench = {m.metric: m.remark for m in metrics.measure(trace(loaded, bench, MEMORY))}
+    told = [of_batch["batch8_tps"], of_batch["batch8_resident_peak"], of_bench["bench_tg"], of_bench["resident_peak"]]
+    assert all("of weights unpacked at loading" in remark for remark in told)
+    stored = {**loaded, "settings": {"weights": "as stored"}}
+    assert not [m.remark for m in metrics.measure(trace(stored, bench, MEMORY)) if "unpacked" in m.remark]
+
+
 @pytest.mark.parametrize("found", [trace(batch(2.0), ok=False), trace(MEMORY)])
 def test_an_unfinished_run_and_another_kind_have_none(found: Trace) -> None:
     assert not [name for name in measured(found) if name.startswith("batch")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantfarm.metrics import faults
+from quantfarm.metrics.conditions import as_held
 from quantfarm.metrics.speed import spread_remark
 from quantfarm.nouns import Measurement, Trace
 from quantfarm.statistics.summary import summarise
@@ -27,16 +28,16 @@ def measure(trace: Trace) -> list[Measurement]:
     events = trace.of("batch")
     if not trace.finished or not events:
         return []
-    size, invalid = int(events[0]["batch"]), faults.remark(trace)
+    size, same = int(events[0]["batch"]), "; ".join(text for text in (faults.remark(trace), as_held(trace)) if text)
     rates = [event["tokens"] / event["seconds"] for event in events]
-    remark = "; ".join(text for text in (invalid, spread_remark(rates)) if text)
-    return [_figure("tps", size, rates, "tok/s", remark), *_memory(trace, size, invalid)]
+    remark = "; ".join(text for text in (same, spread_remark(rates)) if text)
+    return [_figure("tps", size, rates, "tok/s", remark), *_memory(trace, size, same)]
 
 
-def _memory(trace: Trace, size: int, invalid: str) -> list[Measurement]:
+def _memory(trace: Trace, size: int, remark: str) -> list[Measurement]:
     at_end = trace.of("memory")[-1:]
     found = [(name, event[field]) for event in at_end for name, field in MEMORY.items() if event.get(field) is not None]
-    return [_figure(name, size, [float(value)], "MiB", invalid) for name, value in found]
+    return [_figure(name, size, [float(value)], "MiB", remark) for name, value in found]
 
 
 def _figure(metric: str, size: int, values: Sequence[float], unit: str, remark: str) -> Measurement:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from quantfarm.nouns import Trace
 
 #: Facts about the text that was measured on, where one was.
 TEXT = ("text_sha256", "token_sha256", "n_tokens", "n_chunks", "n_ctx", "add_bos", "bytes")
+
+
+#: What a runner says of weights that it does not keep as the format has them.
+UNPACKED = "unpacked at loading"
+
+
+def as_held(trace: Trace) -> str:
+    """What a reader must know of a speed or a peak of 4-bit weights that a runtime unpacks for good; else empty."""
+    settings: Mapping[str, Any] = trace.first("loaded").get("settings", {})
+    unpacked = settings.get("weights") == UNPACKED
+    return f"of weights {UNPACKED}: not what the format's own kernels do" if unpacked else ""
 
 
 def conditions(trace: Trace) -> dict[str, Any]:

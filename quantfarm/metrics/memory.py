@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from quantfarm.metrics import faults
+from quantfarm.metrics.conditions import as_held
 from quantfarm.nouns import Measurement, Trace
 
 #: Samples that a peak may be read from: a run of less than a second may have been seen before it had its memory.
@@ -52,12 +53,12 @@ def measure(trace: Trace) -> list[Measurement]:
     arrays of logits would count as the model's."""
     if not trace.finished or any(trace.of(event) for event in SCORED):
         return []
-    invalid, found = faults.remark(trace), list[Measurement]()
+    invalid, held, found = faults.remark(trace), as_held(trace), list[Measurement]()
     on_gpu = _largest(trace.of("memory"), "nvml_mib") or 0.0
     there = f"{on_gpu:.0f} MiB of it on the GPU" if on_gpu else ""
     for metric, (own, estimated) in (("resident_peak", _resident(trace)), ("committed_peak", _committed(trace))):
         if own is not None:
             value = own + on_gpu  # METHOD §3: what the driver counts for the process is no page of it
-            remark = "; ".join(text for text in (invalid, estimated, there) if text)
+            remark = "; ".join(text for text in (invalid, estimated, there, held) if text)
             found.append(Measurement(metric=metric, value=value, unit="MiB", samples=(value,), remark=remark))
     return found

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quantfarm.metrics import faults
+from quantfarm.metrics.conditions import as_held
 from quantfarm.nouns import Measurement, Trace
 from quantfarm.statistics.summary import summarise
 
@@ -44,8 +45,8 @@ def _repetitions(trace: Trace) -> dict[str, tuple[str, list[float]]]:
     }
 
 
-def _measurement(metric: str, unit: str, values: Sequence[float], invalid: str) -> Measurement:
-    remarks = [text for text in (invalid, spread_remark(values)) if text]
+def _measurement(metric: str, unit: str, values: Sequence[float], remark: str) -> Measurement:
+    remarks = [text for text in (remark, spread_remark(values)) if text]
     return Measurement(
         metric=metric,
         value=summarise(values).value,
@@ -64,7 +65,7 @@ def measure(trace: Trace) -> list[Measurement]:
     """
     if not trace.finished or trace.of("sustained"):
         return []
-    remark = faults.remark(trace)
+    remark = "; ".join(text for text in (faults.remark(trace), as_held(trace)) if text)
     found = [_measurement(name, unit, values, remark) for name, (unit, values) in _repetitions(trace).items() if values]
     seconds = trace.first("loaded").get("seconds")
     if found and seconds is not None:
