@@ -24,12 +24,18 @@ STYLE = """<style>
 ICON = Path(__file__).resolve().parent / "icon.png"
 
 
+#: What the bare address leads to. Streamlit gives its default page no name, and every view of ours has one.
+FIRST = next(iter(views.TABLE))
+
+
 def pages() -> dict[str, StreamlitPage]:
-    """By name; the first is the one without a name in its address."""
-    return {
-        name: st.Page(views.path(name), title=view.title, url_path=name, default=number == 0)
-        for number, (name, view) in enumerate(views.TABLE.items())
-    }
+    """By name."""
+    return {name: st.Page(views.path(name), title=view.title, url_path=name) for name, view in views.TABLE.items()}
+
+
+def start() -> None:
+    """The bare address."""
+    st.switch_page(str(views.path(FIRST)), query_params=st.query_params.to_dict())
 
 
 def choose(known: Mapping[str, StreamlitPage]) -> None:
@@ -45,10 +51,16 @@ def choose(known: Mapping[str, StreamlitPage]) -> None:
 def main() -> None:
     st.set_page_config(page_title="quantfarm", page_icon=str(ICON), layout="wide")
     known = pages()
-    page = st.navigation(list(known.values()), position="hidden")
+    page = st.navigation([st.Page(start, default=True), *known.values()], position="hidden")
     st.html(STYLE)
     choose(known)
-    name = page.url_path or next(iter(views.TABLE))
+    if page.url_path in known:
+        framed(page, page.url_path)
+    else:
+        page.run()
+
+
+def framed(page: StreamlitPage, name: str) -> None:
     asked.begin()
     st.title(views.TABLE[name].title, anchor=False)
     st.caption(views.TABLE[name].question)
