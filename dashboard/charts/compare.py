@@ -18,7 +18,7 @@ MARKS = {
     Judged.ALIKE: ("square", "#4477AA"),
     Judged.UNDECIDED: ("circle-open", theme.UNSURE),
 }
-SIGNS = {Judged.BETTER: "▲ better", Judged.WORSE: "▼ worse", Judged.ALIKE: "＝ alike", Judged.UNDECIDED: "○ undecided"}
+SIGNS = {Judged.BETTER: "▲ better", Judged.WORSE: "▼ worse", Judged.ALIKE: "= alike", Judged.UNDECIDED: "○ undecided"}
 ROW, ABOVE = 30, 150
 
 
