@@ -42,9 +42,8 @@ def one(
     **more: Any,
 ) -> str:
     """One of the options (not empty); with `accept_new_options` also another that somebody types."""
-    if not more.get("accept_new_options"):
-        _missing(label, key, options, words)
-    index = options.index(default) if default in options else 0
+    seeded = not more.get("accept_new_options") and _missing(label, key, options, words)
+    index = options.index(default) if default in options and not seeded else 0
     return _keep(key, st.selectbox(label, options, index, words, key=key, bind="query-params", **more))
 
 
@@ -57,16 +56,16 @@ def several(
     **more: Any,
 ) -> list[str]:
     """Any of the options; none is an answer too."""
-    _missing(label, key, options, words, several=True)
-    usual = [name for name in default if name in options]
+    seeded = _missing(label, key, options, words, several=True)
+    usual = [] if seeded else [name for name in default if name in options]
     return _keep(key, st.multiselect(label, options, usual, words, key=key, bind="query-params", **more))
 
 
 def among(label: str, key: str, options: Sequence[str], words: Callable[[str], str] = str, **more: Any) -> str:
     """One of a few options, all of them in sight; the first is the usual one."""
-    _missing(label, key, options, words)
+    default = None if _missing(label, key, options, words) else options[0]
     chosen = st.segmented_control(
-        label, options, default=options[0], format_func=words, key=key, bind="query-params", required=True, **more
+        label, options, default=default, format_func=words, key=key, bind="query-params", required=True, **more
     )
     return _keep(key, chosen or options[0])
 
@@ -89,17 +88,25 @@ def _keep(key: str, value: Any) -> Any:
     return value
 
 
-def _missing(label: str, key: str, options: Sequence[str], words: Callable[[str], str], several: bool = False) -> None:
-    """Streamlit drops what is no option from the address: this says so. It also looks for an option's words in the
-    address, where our links have its name: that is taken as well."""
+def meant(**choices: str) -> None:
+    """What an address means that names a part of something: the choices that lead to it. Before their widgets."""
+    for key, value in choices.items():
+        if key not in st.query_params:
+            st.session_state[key] = value
+
+
+def _missing(label: str, key: str, options: Sequence[str], words: Callable[[str], str], several: bool = False) -> bool:
+    """What is no option is said: Streamlit drops it from the address. It looks for an option's words there, where our
+    links have its name: that is put into the widget's state, and true is returned where something was."""
     wanted = st.query_params.get_all(key)
-    if not wanted or key in st.session_state:
-        return
     names = {words(option): option for option in options} | {option: option for option in options}
-    if gone := [name for name in wanted if name not in names]:
+    gone = [name for name in wanted if name not in names]
+    if gone and key not in st.session_state:
         known = ", ".join(map(str, options[:12])) + (" …" if len(options) > 12 else "")
         said = f"{label}: {', '.join(gone)} is not among what was measured. There is: {known or 'nothing yet'}."
         st.warning(parts.escape(said))
     found = [names[name] for name in wanted if name in names]
-    if found and any(words(name) != name for name in found):
+    if any(words(names[name]) != name for name in wanted if name in names):
         st.session_state[key] = found if several else found[0]
+        return True
+    return False

@@ -49,23 +49,24 @@ def main() -> None:
 
 def _chosen() -> str:
     """The cell that the address names, or one chosen from what there is."""
-    wanted = _wanted(st.query_params.get("cell", ""))
+    if wanted := _wanted(st.query_params.get("cell", "")):
+        asked.meant(device=wanted.device, model=wanted.model, variant=wanted.variant, workload=wanted.workload)
     with st.container(border=True):
         places = st.columns([2, 2, 2, 3])
         with places[0]:
-            device = _from("Device", "device", store.ask(catalogue.devices), wanted and wanted.device)
+            device = _from("Device", "device", store.ask(catalogue.devices))
         with places[1]:
             models = store.ask(catalogue.models, device=device)
-            model = _from("Model", "model", models, wanted and wanted.model)
+            model = _from("Model", "model", models)
         with places[2]:
             variants = store.ask(catalogue.variants, device=device, model=model)
-            variant = _from("Variant", "variant", variants, wanted and wanted.variant)
+            variant = _from("Variant", "variant", variants)
         with places[3]:
             workloads = store.ask(catalogue.workloads, device=device, model=model, variant=variant)
-            workload = _from("Workload", "workload", sorted(workloads, key=_telling), wanted and wanted.workload)
+            workload = _from("Workload", "workload", sorted(workloads, key=_telling))
         there = store.ask(alike, device=device, model=model, variant=variant, workload=workload)
         by_id = {one.cell: one for one in there}
-        return asked.one("Measurement", "cell", list(by_id), wanted and wanted.cell, lambda one: _named(by_id[one]))
+        return asked.one("Measurement", "cell", list(by_id), words=lambda one: _named(by_id[one]))
 
 
 def _wanted(cell: str) -> Attempt | None:
@@ -74,13 +75,13 @@ def _wanted(cell: str) -> Attempt | None:
     return found[-1] if found else None
 
 
-def _from(label: str, key: str, known: Sequence[Name], default: str | None) -> str:
+def _from(label: str, key: str, known: Sequence[Name]) -> str:
     simulated = {one.name for one in known if one.simulated}
     words: Callable[[str], str] = str
     if key == "device":
         words = lambda name: f"{name} (simulated)" if name in simulated else name  # noqa: E731
         known = sorted(known, key=lambda one: one.simulated)
-    return asked.one(label, key, [one.name for one in known], default, words)
+    return asked.one(label, key, [one.name for one in known], words=words)
 
 
 def _telling(one: Name) -> int:

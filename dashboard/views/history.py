@@ -38,9 +38,7 @@ def main() -> None:
     standing = _standing()
     told = _last_night(standing)
     if not found:
-        parts.empty(
-            "No night was measured yet.", "quantfarm nightly run", why="quantfarm up measures one every night."
-        )
+        parts.empty("No night was measured yet.", "quantfarm nightly run", why="quantfarm up measures one every night.")
         return
     st.subheader("A series over the nights", anchor=False)
     _series(_chosen(_newsworthy(found, told)), standing)
@@ -150,18 +148,18 @@ def _row(one: Verdict) -> dict[str, str]:
 
 def _chosen(found: Sequence[Watched]) -> Watched:
     """By device and figure; an address with a series alone has that one's."""
-    wanted = {one.key.id: one for one in found}.get(st.query_params.get("series", ""))
+    if wanted := {one.key.id: one for one in found}.get(st.query_params.get("series", "")):
+        asked.meant(device=wanted.key.device, metric=wanted.key.metric)
     devices = list(dict.fromkeys(one.key.device for one in found))
     simulated = {one.key.device for one in found if one.simulated}
     left, middle, right = st.columns([2, 2, 4])
     with left:
         device = asked.one(
-            "Device", "device", devices, wanted.key.device if wanted else None,
-            lambda name: f"{name} (simulated)" if name in simulated else name,
-        )  # fmt: skip
+            "Device", "device", devices, words=lambda name: f"{name} (simulated)" if name in simulated else name
+        )
     metrics = list(dict.fromkeys(one.key.metric for one in found if one.key.device == device))
     with middle:
-        metric = asked.one("Figure", "metric", metrics, wanted.key.metric if wanted else None, names.called)
+        metric = asked.one("Figure", "metric", metrics, words=names.called)
     of = {one.key.id: one for one in found if (one.key.device, one.key.metric) == (device, metric)}
     with right:
         chosen = asked.one("Series", "series", list(of), words=lambda name: _named(of[name]))
