@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 from quantfarm.candidates import Candidate
-from quantfarm.statistics.resample import MEMORY, SPEED, documents_of, has_chunks, is_accuracy, launch_values
+from quantfarm.statistics.columns import Column
+from quantfarm.statistics.dominance import Mask
+from quantfarm.statistics.resample import MEMORY, SPEED, documents_of, has_chunks, is_accuracy
 
 T = TypeVar("T", bound=Hashable)
 
@@ -21,12 +24,18 @@ NAMES = {
 }
 
 
-def reasons_against(candidates: Sequence[Candidate], speed: str, quality: str) -> list[str]:
-    """For each candidate why it cannot be compared; empty when it can.
+def reasons_against(
+    candidates: Sequence[Candidate], columns: Mapping[str, Column], speed: str, quality: str
+) -> list[str]:
+    """For each candidate why it cannot be compared; empty when it can. `columns` of speed, memory and quality.
 
     Compared are those that have every figure, of the workloads and the text that most of them have.
     """
-    reasons = [_missing(c, speed, quality) for c in candidates]
+    usable = {metric: _usable(column, metric) for metric, column in columns.items()}
+    whole = np.logical_and.reduce(list(usable.values())).tolist()
+    reasons = [
+        "" if whole[i] else _missing(c, {m: bool(usable[m][i]) for m in usable}) for i, c in enumerate(candidates)
+    ]
     for metric in (speed, MEMORY):
         _odd_ones_out(candidates, reasons, _workload_of(metric), _other_workload(metric))
     if is_accuracy(quality):
@@ -41,27 +50,28 @@ def _odd_ones_out(
     candidates: Sequence[Candidate], reasons: list[str], of: Callable[[Candidate], T], say: Callable[[T, T], str]
 ) -> None:
     """Gives a reason to whoever has none yet and is not like most."""
-    have = Counter(of(c) for c, reason in zip(candidates, reasons, strict=True) if not reason)
-    usual = max(sorted(have, key=repr), key=have.__getitem__) if have else None
-    for i, candidate in enumerate(candidates):
-        if usual is not None and not reasons[i] and of(candidate) != usual:
-            reasons[i] = say(of(candidate), usual)
+    those = [i for i, reason in enumerate(reasons) if not reason]
+    own = [of(candidates[i]) for i in those]
+    have = Counter(own)
+    if len(have) < 2:
+        return
+    usual = max(sorted(have, key=repr), key=have.__getitem__)
+    for i, its in zip(those, own, strict=True):
+        if its != usual:
+            reasons[i] = say(its, usual)
 
 
-def _missing(candidate: Candidate, speed: str, quality: str) -> str:
-    wanted = [NAMES.get(m, m) for m in (speed, MEMORY, quality) if not _usable(candidate, m)]
-    if not wanted:
-        return ""
+def _missing(candidate: Candidate, usable: Mapping[str, bool]) -> str:
+    wanted = [NAMES.get(metric, metric) for metric, has in usable.items() if not has]
     because = f" ({'; '.join(candidate.failures)})" if candidate.failures else ""
     return f"no {' and no '.join(wanted)}{because}"
 
 
-def _usable(candidate: Candidate, metric: str) -> bool:
-    value = candidate.value(metric)
-    if value is None:
-        return False
-    values = (value, *launch_values(candidate, metric))
-    return math.isfinite(sum(values)) and (min(values) > 0 or metric.startswith(("kld", "acc_")))
+def _usable(column: Column, metric: str) -> Mask:
+    """Whose figure and launches are numbers, and such as have a logarithm where one is taken."""
+    finite = np.isfinite(column.value) & np.isfinite(column.least) & np.isfinite(column.most)
+    positive = np.minimum(column.value, column.least) > 0
+    return finite & (positive | metric.startswith(("kld", "acc_")))
 
 
 def _workload_of(metric: str) -> Callable[[Candidate], str]:

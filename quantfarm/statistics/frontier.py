@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantfarm.candidates import Candidate
+from quantfarm.statistics.columns import Column, column
 from quantfarm.statistics.comparable import reasons_against
 from quantfarm.statistics.dominance import QUALITY_SES, Array, Mask, beaten_by, kernel
 from quantfarm.statistics.resample import MEMORY, SPEED, key, launch_values, log_medians, losses
@@ -67,10 +68,16 @@ def pareto(
     """
     if len({(c.device, c.model) for c in candidates}) > 1:
         raise ValueError("a frontier is of one device and one model")
-    reasons = reasons_against(candidates, speed, quality)
-    kept = [c for c, reason in zip(candidates, reasons, strict=True) if not reason]
+    columns = {m: column(candidates, m) for m in (speed, MEMORY, quality)} if candidates else {}
+    reasons = reasons_against(candidates, columns, speed, quality) if candidates else []
+    comparable = np.flatnonzero([not reason for reason in reasons])
+    kept = [candidates[i] for i in comparable.tolist()]
     return Frontier(
-        standings=_standings(kept, quality, speed, draws, seed) if kept else (),
+        standings=_standings(
+            kept, columns[speed].of(comparable), columns[MEMORY].of(comparable), quality, speed, draws, seed
+        )
+        if kept
+        else (),
         left_out=tuple((c, reason) for c, reason in zip(candidates, reasons, strict=True) if reason),
         quality=quality,
         speed=speed,
@@ -79,13 +86,14 @@ def pareto(
     )
 
 
-def _standings(kept: Sequence[Candidate], quality: str, speed: str, draws: int, seed: int) -> tuple[Standing, ...]:
-    alive = not_outright_beaten(kept, quality, speed)
-    some = [c for c, lives in zip(kept, alive, strict=True) if lives]
+def _standings(
+    kept: Sequence[Candidate], fast: Column, small: Column, quality: str, speed: str, draws: int, seed: int
+) -> tuple[Standing, ...]:
+    alive = not_outright_beaten(kept, fast, small, quality)
+    some = [kept[i] for i in np.flatnonzero(alive).tolist()]
     loss = losses(some, quality, draws, seed, QUALITY_SES)
-    fast = np.stack([log_medians(c, speed, draws, seed) for c in some], axis=1)
-    small = np.stack([-log_medians(c, MEMORY, draws, seed) for c in some], axis=1)
-    points = np.stack([fast, small, -loss.drawn], axis=2)
+    drawn = np.stack([[log_medians(c, metric, draws, seed) for c in some] for metric in (speed, MEMORY)])
+    points = np.stack([drawn[0], -drawn[1], -loss.drawn.T], axis=1).transpose(2, 0, 1)  # one's draws lie together
     chance = np.zeros(len(kept))
     chance[alive] = kernel(points, loss.margin).mean(axis=0)
     winners = _winners(kept, alive, np.stack([*_speed_and_memory(some, speed), -loss.estimate], axis=1), loss.margin)
@@ -93,26 +101,24 @@ def _standings(kept: Sequence[Candidate], quality: str, speed: str, draws: int, 
     unsettled = not on.any()
     if unsettled:  # every draw has somebody left: the noise is larger than the differences
         on = chance >= chance.max()
+    launches = np.minimum(fast.launches, small.launches).tolist()
+    remarks = {n: _remark(n, unsettled) for n in set(launches)}
+    rows = zip(kept, chance.tolist(), on.tolist(), winners, [remarks[n] for n in launches], strict=True)
     return tuple(
-        _standing(c, float(chance[i]), bool(on[i]), winners[i], _remark(c, speed, unsettled))
-        for i, c in enumerate(kept)
+        Standing(
+            candidate=candidate,
+            probability=probability,
+            on_frontier=is_on,
+            certain=probability >= CERTAIN and not remark,
+            dominated_by=() if is_on else beaten_by_those,
+            remark=remark,
+        )
+        for candidate, probability, is_on, beaten_by_those, remark in rows
     )
 
 
-def _standing(candidate: Candidate, chance: float, on: bool, winners: tuple[Candidate, ...], remark: str) -> Standing:
-    return Standing(
-        candidate=candidate,
-        probability=chance,
-        on_frontier=on,
-        certain=chance >= CERTAIN and not remark,
-        dominated_by=() if on else winners,
-        remark=remark,
-    )
-
-
-def _remark(candidate: Candidate, speed: str, unsettled: bool) -> str:
+def _remark(launches: int, unsettled: bool) -> str:
     """Why the probability must not be taken at its word; empty when it may."""
-    launches = min(len(launch_values(candidate, m)) for m in (speed, MEMORY))
     remarks: list[str] = []
     if launches < FEW_LAUNCHES:
         remarks.append(f"{launches} launch{'es' if launches > 1 else ''}: the spread between launches is not known")

@@ -69,8 +69,7 @@ def losses(candidates: Sequence[Candidate], metric: str, draws: int, seed: int, 
     if documents := documents_of(first, metric):
         wrong = np.array([[not c.items[metric].right[doc] for doc in documents] for c in candidates], dtype=np.float64)
         return _paired_losses(wrong, np.ones(len(documents)), generator(seed, "documents", metric), draws, ses)
-    figures = [figure_loss(c, metric) for c in candidates]
-    estimate, error = np.array([f[0] for f in figures]), np.array([f[1] for f in figures])
+    estimate, error = figure_losses(candidates, metric)
     noise = np.stack([generator(seed, key(c), metric).standard_normal(draws) for c in candidates], axis=1)
     return Losses(estimate, estimate + error * noise, ses * np.hypot(error[:, None], error[None, :]))
 
@@ -92,13 +91,21 @@ def is_accuracy(metric: str) -> bool:
     return metric.startswith("acc_")
 
 
-def figure_loss(candidate: Candidate, metric: str) -> tuple[float, float]:
-    """Estimate and standard error of the loss from a figure and its 95 % interval (0 where it has none)."""
-    s = candidate.figures[metric]
-    error = (s.high - s.low) / (2 * Z95) if s.low is not None and s.high is not None else 0.0
+def figure_losses(candidates: Sequence[Candidate], metric: str) -> tuple[Array, Array]:
+    """Estimate and standard error of each loss from its figure and 95 % interval (0 where it has none)."""
+    ends = [(s.value, s.low, s.high) for s in (c.figures[metric] for c in candidates)]
+    value, low, high = np.array(ends, dtype=np.float64).T  # None is NaN
+    error = (high - low) / (2 * Z95)
+    error[np.isnan(error)] = 0.0
     if is_accuracy(metric):
-        return 1 - s.value / 100, error / 100
-    return (math.log(s.value), error / s.value) if metric == "ppl" else (s.value, error)
+        return 1 - value / 100, error / 100
+    return (np.log(value), error / value) if metric == "ppl" else (value, error)
+
+
+def figure_loss(candidate: Candidate, metric: str) -> tuple[float, float]:
+    """Of one."""
+    estimate, error = figure_losses([candidate], metric)
+    return float(estimate[0]), float(error[0])
 
 
 def _paired_losses(summed: Array, sizes: Array, random: np.random.Generator, draws: int, ses: float) -> Losses:

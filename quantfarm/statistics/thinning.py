@@ -8,8 +8,9 @@ from itertools import chain
 import numpy as np
 
 from quantfarm.candidates import Candidate
+from quantfarm.statistics.columns import Column
 from quantfarm.statistics.dominance import MEMORY_MARGIN, SPEED_MARGIN, Array, Mask, scale
-from quantfarm.statistics.resample import MEMORY, figure_loss, has_chunks, launch_values
+from quantfarm.statistics.resample import figure_losses, has_chunks
 
 #: Groups up to this size are not thinned.
 THINNED_ABOVE = 64
@@ -21,16 +22,14 @@ PAIRWISE = 4000
 WIDE = 5
 
 
-def not_outright_beaten(kept: Sequence[Candidate], quality: str, speed: str) -> Mask:
+def not_outright_beaten(kept: Sequence[Candidate], fast: Column, memory: Column, quality: str) -> Mask:
     """All, in a group of usual size. In a large one: those that no strong candidate beats in everything, in
     every possible draw, and beyond the margin in speed or memory. Keeps a group of 10⁵ affordable."""
     if len(kept) <= THINNED_ABOVE:
         return np.ones(len(kept), dtype=bool)
-    slow, fast = _extremes([launch_values(c, speed) for c in kept])
-    least, most = _extremes([launch_values(c, MEMORY) for c in kept])
     worst_loss, best_loss = _losses(kept, quality)
-    worst = np.stack([np.log(slow), -np.log(most)], axis=1)
-    best = np.stack([np.log(fast), -np.log(least)], axis=1)
+    worst = np.column_stack([np.log(fast.least), -np.log(memory.most)])
+    best = np.column_stack([np.log(fast.most), -np.log(memory.least)])
     left = _Left(worst, best, worst_loss, best_loss)
     left.by_direction()
     left.by_strength()
@@ -75,14 +74,6 @@ class _Left:
             self.places = self.places[~loses]
 
 
-def _extremes(launches: Sequence[Sequence[float]]) -> tuple[Array, Array]:
-    """The least and the greatest of each."""
-    counts = np.fromiter(map(len, launches), dtype=np.intp, count=len(launches))
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    values = np.fromiter(chain.from_iterable(launches), dtype=np.float64, count=int(counts.sum()))
-    return np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
-
-
 def _losses(kept: Sequence[Candidate], quality: str) -> tuple[Array, Array]:
     """The worst and best loss that any draw can give, higher is better. Shape (n, chunks), or (n, 1) without."""
     if quality == "ppl" and has_chunks(kept[0]):
@@ -91,8 +82,5 @@ def _losses(kept: Sequence[Candidate], quality: str) -> tuple[Array, Array]:
         nll = np.fromiter(flat, dtype=np.float64, count=chunks * len(kept)).reshape(len(kept), chunks)
         loss = -nll / np.asarray(kept[0].chunk_tokens, dtype=np.float64)
         return loss, loss
-    figures = np.array([figure_loss(c, quality) for c in kept])
-    return (
-        (-figures[:, 0] - WIDE * figures[:, 1])[:, None],
-        (-figures[:, 0] + WIDE * figures[:, 1])[:, None],
-    )
+    estimate, error = figure_losses(kept, quality)
+    return (-estimate - WIDE * error)[:, None], (-estimate + WIDE * error)[:, None]
