@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 import urllib.request
@@ -11,13 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from flows import pages
 from tests.browser.farm import free_ports
 from tests.browser.pages import WAIT_MS, Ui
 
 START_S = 120.0
+#: The view itself, beside the list of views (a view with a chat has no test id there).
+MAIN = "#stMain"
 #: What a page must not have: findings that keep somebody from using it.
 GRAVE = ("serious", "critical")
 
@@ -77,6 +80,10 @@ class Dash(Ui):
     def __init__(self, page: Page, url: str, shots: Path) -> None:
         super().__init__(page, url, shots)
 
+    @property
+    def main(self) -> Locator:
+        return self.page.locator(MAIN)
+
     def open(self, address: str) -> None:
         """A view by its address (`frontier?device=local`), once it has stopped running."""
         self.page.goto(f"{self.url}/{address}")
@@ -94,9 +101,51 @@ class Dash(Ui):
         expect(self.page.locator("h1", has_text=view)).to_be_visible()
         self.settled()
 
+    def follow(self, label: str | re.Pattern[str]) -> None:
+        """A link of the view."""
+        self.main.get_by_role("link", name=label).first.click()
+        self.settled()
+
+    def saved(self, button: Locator) -> Path:
+        """What a click on it downloads."""
+        with self.page.expect_download() as download:
+            button.click()
+        return Path(download.value.path())
+
+    def downloaded(self, kind: str) -> Path:
+        """By the first "Download" of the view that offers it."""
+        self.page.get_by_test_id("stPopoverButton").filter(has_text="Download").first.click()
+        file = self.saved(self.page.get_by_role("button", name=kind, exact=True))
+        self.page.keyboard.press("Escape")
+        return file
+
+    def say(self, text: str) -> None:
+        box = self.page.get_by_test_id("stChatInputTextArea")
+        expect(box).to_be_enabled()
+        box.fill(text)
+        box.press("Enter")
+        self.settled()
+
+    def devices(self) -> list[str]:
+        """The devices that the view Frontier offers."""
+        self.open("frontier")
+        self.page.get_by_role("combobox", name=re.compile("Devices")).click()
+        found = self.page.get_by_role("option").all_inner_texts()
+        self.page.keyboard.press("Escape")
+        return found
+
+    def faults(self) -> list[str]:
+        """What a view says when it broke, and what the page's own programs threw."""
+        broken = self.page.get_by_test_id("stException").all_inner_texts()
+        return broken + [one for one in self.errors if "ResizeObserver" not in one]
+
+    def sideways(self) -> int:
+        """Pixels that the page is wider than the window."""
+        return int(self.main.evaluate("main => main.scrollWidth - main.clientWidth"))
+
     def whole(self, name: str) -> None:
         """A screenshot of the whole view."""
-        main = self.page.get_by_test_id("stMain")
+        main = self.main
         height = main.evaluate("element => element.scrollHeight")
         size = self.page.viewport_size or {"width": 1280, "height": 900}
         self.page.set_viewport_size({"width": size["width"], "height": min(int(height) + 40, 8000)})
