@@ -16,7 +16,9 @@ import numpy as np
 from quantfarm.candidates import Candidate
 from quantfarm.statistics.columns import Column, column
 from quantfarm.statistics.comparable import reasons_against
-from quantfarm.statistics.dominance import QUALITY_SES, Array, Mask, beaten_by, kernel
+from quantfarm.statistics.dominance import QUALITY_SES, Array, Mask
+from quantfarm.statistics.many import remaining, remaining_winners
+from quantfarm.statistics.margins import Margins
 from quantfarm.statistics.resample import MEMORY, SPEED, key, launch_values, log_medians, losses
 from quantfarm.statistics.thinning import not_outright_beaten
 
@@ -95,8 +97,8 @@ def _standings(
     drawn = np.stack([[log_medians(c, metric, draws, seed) for c in some] for metric in (speed, MEMORY)])
     points = np.stack([drawn[0], -drawn[1], -loss.drawn.T], axis=1).transpose(2, 0, 1)  # one's draws lie together
     chance = np.zeros(len(kept))
-    chance[alive] = kernel(points, loss.margin).mean(axis=0)
-    winners = _winners(kept, alive, np.stack([*_speed_and_memory(some, speed), -loss.estimate], axis=1), loss.margin)
+    chance[alive] = remaining(points, loss.margins).mean(axis=0)
+    winners = _winners(kept, alive, np.stack([*_speed_and_memory(some, speed), -loss.estimate], axis=1), loss.margins)
     on = chance >= ON_FRONTIER
     unsettled = not on.any()
     if unsettled:  # every draw has somebody left: the noise is larger than the differences
@@ -133,10 +135,10 @@ def _speed_and_memory(candidates: Sequence[Candidate], speed: str) -> tuple[Arra
     return fast, small
 
 
-def _winners(kept: Sequence[Candidate], alive: Mask, points: Array, loss_margin: Array) -> list[tuple[Candidate, ...]]:
+def _winners(kept: Sequence[Candidate], alive: Mask, points: Array, margins: Margins) -> list[tuple[Candidate, ...]]:
     """Who beats each candidate at the point estimates (nobody is named for those beaten outright)."""
     indices = np.flatnonzero(alive).tolist()
     winners: list[tuple[Candidate, ...]] = [() for _ in kept]
-    for place, beaten in zip(indices, beaten_by(points, loss_margin), strict=True):
+    for place, beaten in zip(indices, remaining_winners(points, margins), strict=True):
         winners[place] = tuple(kept[indices[j]] for j in beaten)
     return winners

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantfarm.candidates import Candidate
+from quantfarm.statistics.margins import Margins
 
 Array = NDArray[np.float64]
 #: The axes of a decision besides the loss.
@@ -52,11 +53,11 @@ def log_medians(candidate: Candidate, metric: str, draws: int, seed: int) -> Arr
 @dataclass(frozen=True, slots=True)
 class Losses:
     """Loss of n candidates (ln PPL or KLD in nats, or the share of wrong answers): estimate (n,), draws (draws, n),
-    margin of a pair (n, n)."""
+    and how far two must lie apart."""
 
     estimate: Array
     drawn: Array
-    margin: Array
+    margins: Margins
 
 
 def losses(candidates: Sequence[Candidate], metric: str, draws: int, seed: int, ses: float) -> Losses:
@@ -70,8 +71,8 @@ def losses(candidates: Sequence[Candidate], metric: str, draws: int, seed: int, 
         wrong = np.array([[not c.items[metric].right[doc] for doc in documents] for c in candidates], dtype=np.float64)
         return _paired_losses(wrong, np.ones(len(documents)), generator(seed, "documents", metric), draws, ses)
     estimate, error = figure_losses(candidates, metric)
-    noise = np.stack([generator(seed, key(c), metric).standard_normal(draws) for c in candidates], axis=1)
-    return Losses(estimate, estimate + error * noise, ses * np.hypot(error[:, None], error[None, :]))
+    noise = np.stack([generator(seed, key(c), metric).standard_normal(draws) for c in candidates]).T
+    return Losses(estimate, estimate + error * noise, Margins(error[:, None], False, ses))
 
 
 def has_chunks(candidate: Candidate) -> bool:
@@ -113,18 +114,19 @@ def _paired_losses(summed: Array, sizes: Array, random: np.random.Generator, dra
     even = np.full(len(sizes), 1 / len(sizes))
     counts = random.multinomial(len(sizes), even, size=draws).astype(np.float64)  # one resample for all
     drawn = (counts @ summed.T) / (counts @ sizes)[:, None]
-    return Losses(summed.sum(axis=1) / sizes.sum(), drawn, ses * paired_errors(summed, sizes))
+    return Losses(summed.sum(axis=1) / sizes.sum(), drawn, Margins(_residuals(summed, sizes), True, ses))
 
 
 def paired_errors(nll: Array, tokens: Array) -> Array:
-    """Standard error of the difference in mean nll of each pair. `nll` (n, chunks), `tokens` (chunks,) -> (n, n).
+    """Standard error of the difference in mean nll of each pair. `nll` (n, chunks), `tokens` (chunks,) -> (n, n)."""
+    return Margins(_residuals(nll, tokens), True, 1.0).matrix()
 
-    The ratio estimator's, on paired chunks (Cochran, Sampling Techniques, §6.3): the squared length of the
-    difference of the two candidates' residuals.
+
+def _residuals(nll: Array, tokens: Array) -> Array:
+    """Of each chunk, such that the length of two candidates' difference is the standard error of their losses'.
+
+    The ratio estimator's, on paired chunks (Cochran, Sampling Techniques, §6.3).
     """
     chunks = len(tokens)
     residuals = (nll - tokens * (nll.sum(axis=1) / tokens.sum())[:, None]) / tokens.sum()
-    products = residuals @ residuals.T * (chunks / (chunks - 1))
-    length = np.diag(products)[:, None] + np.diag(products)[None, :]
-    difference = length - 2 * products
-    return np.sqrt(np.where(difference > 1e-12 * length, difference, 0.0))  # what cancels is rounding
+    return residuals * math.sqrt(chunks / (chunks - 1))
