@@ -32,10 +32,12 @@ class Column:
 def column(candidates: Sequence[Candidate], metric: str) -> Column:
     """Of one candidate or more."""
     figures = [c.figures.get(metric) for c in candidates]
-    values = [figure.value if figure else np.nan for figure in figures]
-    kept = [c.launches.get(metric) or (value,) for c, value in zip(candidates, values, strict=True)]
-    counts = np.fromiter(map(len, kept), dtype=np.intp, count=len(kept))
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    flat = np.fromiter(chain.from_iterable(kept), dtype=np.float64, count=int(counts.sum()))
-    least, most = np.minimum.reduceat(flat, starts), np.maximum.reduceat(flat, starts)
-    return Column(np.array(values, dtype=np.float64), counts, least, most)
+    value = np.array([figure.value if figure else np.nan for figure in figures], dtype=np.float64)
+    launches = [c.launches.get(metric, ()) for c in candidates]
+    counts = np.fromiter(map(len, launches), dtype=np.intp, count=len(launches))
+    least, most, kept = value.copy(), value.copy(), counts > 0
+    if kept.any():
+        flat = np.fromiter(chain.from_iterable(launches), dtype=np.float64, count=int(counts.sum()))
+        starts = (np.cumsum(counts) - counts)[kept]
+        least[kept], most[kept] = np.minimum.reduceat(flat, starts), np.maximum.reduceat(flat, starts)
+    return Column(value, np.maximum(counts, 1), least, most)

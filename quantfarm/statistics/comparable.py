@@ -51,14 +51,13 @@ def _odd_ones_out(
 ) -> None:
     """Gives a reason to whoever has none yet and is not like most."""
     those = [i for i, reason in enumerate(reasons) if not reason]
-    own = [of(candidates[i]) for i in those]
-    have = Counter(own)
+    have = Counter(of(candidates[i]) for i in those)
     if len(have) < 2:
         return
     usual = max(sorted(have, key=repr), key=have.__getitem__)
-    for i, its in zip(those, own, strict=True):
-        if its != usual:
-            reasons[i] = say(its, usual)
+    for i in those:
+        if (own := of(candidates[i])) != usual:
+            reasons[i] = say(own, usual)
 
 
 def _missing(candidate: Candidate, usable: Mapping[str, bool]) -> str:

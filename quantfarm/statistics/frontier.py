@@ -94,8 +94,12 @@ def _standings(
     alive = not_outright_beaten(kept, fast, small, quality)
     some = [kept[i] for i in np.flatnonzero(alive).tolist()]
     loss = losses(some, quality, draws, seed, QUALITY_SES)
-    drawn = np.stack([[log_medians(c, metric, draws, seed) for c in some] for metric in (speed, MEMORY)])
-    points = np.stack([drawn[0], -drawn[1], -loss.drawn.T], axis=1).transpose(2, 0, 1)  # one's draws lie together
+    axes = np.empty((len(some), 3, draws))  # one's draws lie together
+    for own, candidate in zip(axes, some, strict=True):
+        own[0] = log_medians(candidate, speed, draws, seed)
+        own[1] = -log_medians(candidate, MEMORY, draws, seed)
+    axes[:, 2] = -loss.drawn.T
+    points = axes.transpose(2, 0, 1)
     chance = np.zeros(len(kept))
     chance[alive] = remaining(points, loss.margins).mean(axis=0)
     winners = _winners(kept, alive, np.stack([*_speed_and_memory(some, speed), -loss.estimate], axis=1), loss.margins)

@@ -71,8 +71,10 @@ def losses(candidates: Sequence[Candidate], metric: str, draws: int, seed: int, 
         wrong = np.array([[not c.items[metric].right[doc] for doc in documents] for c in candidates], dtype=np.float64)
         return _paired_losses(wrong, np.ones(len(documents)), generator(seed, "documents", metric), draws, ses)
     estimate, error = figure_losses(candidates, metric)
-    noise = np.stack([generator(seed, key(c), metric).standard_normal(draws) for c in candidates]).T
-    return Losses(estimate, estimate + error * noise, Margins(error[:, None], False, ses))
+    drawn = np.stack([generator(seed, key(c), metric).standard_normal(draws) for c in candidates]).T
+    drawn *= error
+    drawn += estimate
+    return Losses(estimate, drawn, Margins(error[:, None], False, ses))
 
 
 def has_chunks(candidate: Candidate) -> bool:
@@ -94,9 +96,10 @@ def is_accuracy(metric: str) -> bool:
 
 def figure_losses(candidates: Sequence[Candidate], metric: str) -> tuple[Array, Array]:
     """Estimate and standard error of each loss from its figure and 95 % interval (0 where it has none)."""
-    ends = [(s.value, s.low, s.high) for s in (c.figures[metric] for c in candidates)]
-    value, low, high = np.array(ends, dtype=np.float64).T  # None is NaN
-    error = (high - low) / (2 * Z95)
+    figures = [c.figures[metric] for c in candidates]
+    value = np.array([s.value for s in figures])
+    low, high = (np.array(end, dtype=np.float64) for end in ([s.low for s in figures], [s.high for s in figures]))
+    error = (high - low) / (2 * Z95)  # where there is no interval, None has become NaN
     error[np.isnan(error)] = 0.0
     if is_accuracy(metric):
         return 1 - value / 100, error / 100
