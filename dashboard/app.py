@@ -12,7 +12,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from dashboard import asked, parts, store, views
+from dashboard import asked, parts, store, theme, views
 from quantfarm.errors import FarmError
 from storage.reading import NoResults
 
@@ -20,6 +20,10 @@ from storage.reading import NoResults
 STYLE = """<style>
 .stMainBlockContainer {padding-top: 3rem; padding-bottom: 2rem}
 [data-testid="stCaptionContainer"] {color: inherit; opacity: 0.78}
+</style>"""
+#: Streamlit writes white on the primary colour, which is light here.
+DARK_STYLE = """<style>
+.stMultiSelect span[title], [data-testid="stBaseButton-primary"] p {color: #14181d !important}
 </style>"""
 ICON = Path(__file__).resolve().parent / "icon.png"
 
@@ -52,7 +56,7 @@ def main() -> None:
     st.set_page_config(page_title="quantfarm", page_icon=str(ICON), layout="wide")
     known = pages()
     page = st.navigation([st.Page(start, default=True), *known.values()], position="hidden")
-    st.html(STYLE)
+    st.html(STYLE + (DARK_STYLE if theme.is_dark() else ""))
     choose(known)
     if page.url_path in known:
         framed(page, page.url_path)

@@ -28,8 +28,12 @@ DARK = Look("#e3e7eb", "#9aa4ae", "#39424c", "#14181d", "#2a2a22", "#b4bac0")
 GOOD, BAD, UNSURE = "#228833", "#CC3311", "#997700"
 
 
+def is_dark() -> bool:
+    return st.context.theme.type == "dark"
+
+
 def look() -> Look:
-    return DARK if st.context.theme.type == "dark" else LIGHT
+    return DARK if is_dark() else LIGHT
 
 
 def colour(variant: str) -> str:

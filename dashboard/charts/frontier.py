@@ -77,14 +77,14 @@ def figure(frontier: Frontier, on: Axes, chosen: Candidate | None = None, *, nar
     return drawn
 
 
-def legend(frontier: Frontier, on: Axes) -> str:
-    """What marks, lines and bars mean."""
+def legend(frontier: Frontier, on: Axes, *, chosen: bool) -> str:
+    """What marks, lines and bars mean; `chosen`: whether there is a default."""
     launches = min(s.candidate.figures[frontier.speed].n for s in frontier.standings)
     bars = "95 % interval over launches" if launches >= ENOUGH else "spread over launches (1.48 × MAD)"
     up = "of the difference to the unquantized model on the same chunks" if frontier.quality == "ppl" else "of its own"
     best = "within each memory" if on.across == MEMORY else "at each speed"
     said = [
-        "★ the default",
+        *(["★ the default"] if chosen else []),
         f"dotted: the best {names.called(frontier.quality)} {best}",
         f"size: {names.called(on.size)}",
         "pale: dominated",

@@ -145,17 +145,18 @@ def _device(
     made = None
     if not simulated:
         made = deciding.default(device, model, mode, budget.max_ram, budget.min_quality, budget.min_speed)
+    chosen = made.chosen if made else None
     on = ", ".join(s.candidate.name for s in found.members[:12])
     what = f"{names.called(found.quality)} by {names.called(shared.across)} of {model} on {device}"
     clicked = parts.plot(
-        chart.figure(found, shared, made.chosen if made else None, narrow=narrow),
+        chart.figure(found, shared, chosen, narrow=narrow),
         f"frontier {model} {device}",
         f"{what}. On the frontier: {on}.",
         chart.rows(found),
         selectable=True,
     )
     _clicked(clicked, found)
-    st.caption(parts.escape(chart.legend(found, shared)))
+    st.caption(parts.escape(chart.legend(found, shared, chosen=chosen is not None)))
     parts.conditions([*conditions.in_short(everyone, chip), *_workloads(found)])
     if made:
         _default(made, found)

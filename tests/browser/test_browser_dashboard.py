@@ -79,7 +79,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from tests.browser.dash import dashboard
 
     folder = tmp_path_factory.mktemp("made-up")
-    home = store(folder)
+    home = store(folder, devices=5, nights=40)
     with dashboard(home.root, folder / "dashboard.log") as address:
         yield address
 
@@ -303,7 +303,7 @@ def test_simulated_devices_are_never_recommended(chromium: Any, many: str, shots
     from tests.browser.dash import window
 
     with window(chromium, many, shots) as dash:
-        name = next(one for one in dash.devices() if one.endswith("-sim"))
+        [name] = [one.split()[0] for one in dash.devices() if "-sim" in one]
         dash.page.goto(links.view(many, "frontier", device=name))
         dash.settled()
         seen(dash, "Simulated device.")
