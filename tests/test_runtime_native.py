@@ -172,7 +172,8 @@ def test_samples_are_taken_beside_the_run_at_the_rate_asked_for(program: str) ->
     assert 8 <= len(samples) <= 14
     names = {"rss_mib", "rss_anon_mib", "rss_file_mib", "hwm_mib", "majflt", "cpu_s", "load_1min"}
     assert names <= samples[-1]["values"].keys()
-    assert samples[-1]["values"]["rss_anon_mib"] == pytest.approx(72, abs=12)
+    # In the middle: at its beginning and end the program has not taken its memory yet, or has given it back.
+    assert samples[len(samples) // 2]["values"]["rss_anon_mib"] == pytest.approx(72, abs=12)
     times = [sample["t"] for sample in samples]
     assert times == sorted(times)
 

@@ -106,7 +106,7 @@ def _variants(device: str, model: str) -> tuple[list[str], bool]:
 
 
 def _measured(device: str, model: str) -> list[str]:
-    """Those of the model on this device, else on any, else the usual ones."""
+    """Those of the model on this device, else on any, else the usual ones, which is said."""
     try:
         for only in ({"device": device, "model": model}, {"model": model}):
             found = [one.name for one in store.ask(catalogue.variants, **only) if one.ok]
@@ -114,6 +114,7 @@ def _measured(device: str, model: str) -> list[str]:
                 return found
     except FarmError:
         pass
+    st.caption(parts.escape(f"Nothing of {model} was measured yet (quantfarm sweep): these can be made of any model."))
     return list(USUAL)
 
 

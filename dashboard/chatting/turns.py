@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from queue import Queue
 
 import streamlit as st
 
@@ -51,7 +54,7 @@ def _about(message: Message) -> str:
 
 
 def _edited(key: str, message: Message) -> str:
-    with st.popover("Edit", type="tertiary"):
+    with st.popover("Edit", type="tertiary", key=f"edit {key} {message.at}"):  # another message, closed again
         words = st.text_area("Say it otherwise", message.text, key=f"words {key}")
         return words if st.button("Send again", key=f"send {key}") and words.strip() else ""
 
@@ -64,7 +67,7 @@ def stream(server: ChatServer, variant: str, talk: Conversation, sampling: Sampl
         try:
             answer = Answer(server.state.endpoint(variant), talk.request(), sampling)
             place.markdown("…")
-            for piece in answer:
+            for piece in arriving(answer):
                 text += piece
                 st.session_state[PARTIAL] = (talk.id, text)
                 if time.monotonic() - drawn >= EVERY_S:
@@ -78,6 +81,29 @@ def stream(server: ChatServer, variant: str, talk: Conversation, sampling: Sampl
     st.session_state.pop(PARTIAL, None)
     writer = server.state.writer(variant)
     return kept(turns.answered(talk, text, writer=writer, sampling=sampling, figures=answer.figures))
+
+
+def arriving(answer: Answer) -> Iterator[str]:
+    """The pieces as they come. Read in a thread of its own: their times are those of their arrival, however long the
+    page takes to show one. Raises ChatError. Whoever stops reading gives the answer up."""
+    pieces: Queue[str | Exception | None] = Queue()
+
+    def read() -> None:
+        try:
+            for piece in answer:
+                pieces.put(piece)
+            pieces.put(None)
+        except Exception as error:  # the page's thread is the one that tells
+            pieces.put(error)
+
+    threading.Thread(target=read, name="answer of a chat", daemon=True).start()
+    try:
+        while (piece := pieces.get()) is not None:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+    finally:
+        answer.close()
 
 
 def rescued(talk: Conversation) -> Conversation:

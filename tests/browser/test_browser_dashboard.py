@@ -177,7 +177,9 @@ def test_the_winner_can_be_talked_to_and_leaves_the_device_free(dash: Any, place
     dash.page.get_by_role("button", name="Edit").first.click()
     dash.page.get_by_label("Say it otherwise").fill("import os")
     dash.page.get_by_role("button", name="Send again").click()
-    seen(dash, "import os")
+    told = dash.page.get_by_test_id("stChatMessage").first
+    told.get_by_text("import os", exact=True).wait_for()
+    seen(dash, re.compile(r"Q4_K_M on local: first text after .* 24 tokens"))
     dash.main.get_by_role("button", name="Stop", exact=True).click()
     seen(dash, "Nothing answers on local yet")
     assert list((place / "home" / "conversations").glob("*.json"))

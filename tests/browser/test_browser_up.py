@@ -178,6 +178,8 @@ def test_a_parameter_that_makes_no_sense_is_refused_in_words(farm: Farm, ui) -> 
 
 
 def test_a_test_alert_is_an_event_of_the_farms_own_server(farm: Farm, ui) -> None:
+    from playwright.sync_api import TimeoutError
+
     environment = {"QUANTFARM_HOME": str(farm.home), "PREFECT_API_URL": ""}
     assert "event: sent" in quantfarm("nightly", "try-alert", "--sink", "event", **environment)
     which = {"filter": {"event": {"name": ["quantfarm.test-alert"]}}}
@@ -186,7 +188,10 @@ def test_a_test_alert_is_an_event_of_the_farms_own_server(farm: Farm, ui) -> Non
     def shown() -> bool:
         """The page shows what was there when it was opened, and not always the latest."""
         ui.page.goto(f"{ui.url}/events")
-        seen(ui, "quantfarm.test-alert")
+        try:
+            ui.page.get_by_text("quantfarm.test-alert").first.wait_for(timeout=20_000)
+        except TimeoutError:
+            return False
         return True
 
     until(shown, "the event on its page", 240)
