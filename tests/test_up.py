@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -125,7 +126,7 @@ def servers(home: Path) -> set[int]:
     found: set[int] = set()
     for one in psutil.process_iter():
         try:
-            serves = "prefect.server.api.server" in " ".join(one.cmdline())
+            serves = re.search(r"prefect[._]server", " ".join(one.cmdline()))
             if serves and one.environ().get("PREFECT_HOME") == str(home / "prefect"):
                 found.add(one.pid)
         except psutil.Error:
