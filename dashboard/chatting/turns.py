@@ -76,7 +76,7 @@ def stream(server: ChatServer, variant: str, talk: Conversation, sampling: Sampl
         except (ChatError, KeyError) as error:
             place.markdown(readable(text))
             st.error(str(error) if isinstance(error, ChatError) else "the server has ended: start it again")
-            return kept(turns.answered(talk, text, writer=None)) if text else talk
+            return kept(turns.answered(talk, text)) if text else talk
         place.markdown(readable(text))
     st.session_state.pop(PARTIAL, None)
     writer = server.state.writer(variant)
@@ -137,10 +137,6 @@ def downloads(talk: Conversation) -> None:
 def dropped(talk: Conversation) -> Conversation:
     """Without a last message that never got its answer."""
     return replace(talk, messages=talk.messages[:-1]) if talk.unanswered else talk
-
-
-def begun(system: str) -> Conversation:
-    return Conversation(system=system)
 
 
 def with_system(talk: Conversation, system: str) -> Conversation:

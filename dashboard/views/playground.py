@@ -109,7 +109,7 @@ def _single(server: ChatServer | None, chosen: Talk) -> None:
 
 def _current(system: str) -> Conversation:
     if SINGLE not in st.session_state:
-        st.session_state[SINGLE] = turns.begun(system)
+        st.session_state[SINGLE] = Conversation(system=system)
     return st.session_state[SINGLE]
 
 
@@ -120,7 +120,7 @@ def _kept(now: Conversation, system: str) -> None:
         for problem in problems.values():
             st.warning(parts.escape(problem))
         if now.messages and st.button("New conversation"):
-            st.session_state[SINGLE] = turns.begun(system)
+            st.session_state[SINGLE] = Conversation(system=system)
             st.rerun()
         for one in found[:50]:
             open_it, when, delete = st.columns([5, 2, 1], vertical_alignment="center")
@@ -147,7 +147,7 @@ def _pair(server: ChatServer | None, chosen: Talk) -> None:
     said = st.chat_input("Say the same to both", disabled=server is None, key="say to both")
     if server and said:
         st.session_state[SWAP], st.session_state[MARKED] = secrets.randbelow(2), False
-        st.session_state[PAIR] = both = [conversation.said(turns.begun(chosen.system), said) for _ in NAMES]
+        st.session_state[PAIR] = both = [conversation.said(Conversation(system=chosen.system), said) for _ in NAMES]
     order = [0, 1] if not st.session_state.get(SWAP) else [1, 0]  # column -> variant
     marked = bool(st.session_state.get(MARKED))
     for column, place in zip(st.columns(2), order, strict=True):
